@@ -1,0 +1,451 @@
+//! Inclusion and consistency proofs: strict verifiers, and builders over stored nodes.
+//!
+//! Verification follows RFC 9162 sections 2.1.3.2 and 2.1.4.2. A proof is accepted only when it has
+//! exactly the hashes its sizes call for: an extra hash, a missing hash, or an index outside the
+//! tree is refused, so one statement has one proof and one position has one index.
+
+use thiserror::Error;
+
+use crate::tree::{EMPTY_ROOT, Frontier, Hash, NodeId, cover, fold_right, node_hash};
+
+/// The most hashes a proof may have (tlog-witness and tlog-mirror: at most 63 lines).
+pub const MAX_HASHES: usize = 63;
+
+/// Why a proof was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProofError {
+    /// The index is not below the tree size.
+    #[error("index `{index}` is outside a tree of size `{size}`")]
+    IndexOutOfRange {
+        /// The claimed index.
+        index: u64,
+        /// The tree size.
+        size: u64,
+    },
+    /// A consistency proof was asked from the empty tree, which says nothing.
+    #[error("old tree is empty, there is nothing to be consistent with")]
+    OldSizeZero,
+    /// The old tree is larger than the new one.
+    #[error("old size `{old}` is larger than new size `{new}`")]
+    OldSizeLarger {
+        /// The old size.
+        old: u64,
+        /// The new size.
+        new: u64,
+    },
+    /// The proof has another number of hashes than its sizes call for.
+    #[error("proof has `{got}` hashes, expected `{expected}`")]
+    WrongLength {
+        /// Number of hashes the sizes call for.
+        expected: usize,
+        /// Number of hashes given.
+        got: usize,
+    },
+    /// The sizes call for more than [`MAX_HASHES`] hashes.
+    #[error("proof would need more than 63 hashes")]
+    TooLong,
+    /// The proof leads to another root than the (new) tree has.
+    #[error("proof does not lead to the root of the tree")]
+    RootMismatch,
+    /// The consistency proof leads to another root than the old tree had.
+    #[error("proof does not lead to the root of the old tree")]
+    OldRootMismatch,
+}
+
+impl ProofError {
+    /// A stable code for machines.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::IndexOutOfRange { .. } => "index_out_of_range",
+            Self::OldSizeZero => "old_size_zero",
+            Self::OldSizeLarger { .. } => "old_size_larger",
+            Self::WrongLength { .. } => "proof_wrong_length",
+            Self::TooLong => "proof_too_long",
+            Self::RootMismatch => "root_mismatch",
+            Self::OldRootMismatch => "old_root_mismatch",
+        }
+    }
+}
+
+/// Checks that `leaf` is the leaf hash at `index` in the tree of `size` leaves with that root
+/// (RFC 9162 section 2.1.3.2).
+///
+/// `size` and `root` must come from something signed, never from whoever supplies the path.
+///
+/// # Errors
+/// Any [`ProofError`] that concerns inclusion; see its variants.
+pub fn verify_inclusion(
+    leaf: &Hash,
+    index: u64,
+    size: u64,
+    path: &[Hash],
+    root: &Hash,
+) -> Result<(), ProofError> {
+    if root_from_inclusion(leaf, index, size, path)? == *root {
+        Ok(())
+    } else {
+        Err(ProofError::RootMismatch)
+    }
+}
+
+/// The root that an inclusion path leads to, for a caller who compares it with a signed one.
+///
+/// # Errors
+/// [`ProofError::IndexOutOfRange`], [`ProofError::TooLong`], or [`ProofError::WrongLength`].
+pub fn root_from_inclusion(
+    leaf: &Hash,
+    index: u64,
+    size: u64,
+    path: &[Hash],
+) -> Result<Hash, ProofError> {
+    let expected = inclusion_length(index, size)?;
+    if path.len() != expected {
+        return Err(ProofError::WrongLength {
+            expected,
+            got: path.len(),
+        });
+    }
+    let mut node = index;
+    let mut last = size - 1;
+    let mut hash = *leaf;
+    for sibling in path {
+        if node & 1 == 1 || node == last {
+            hash = node_hash(sibling, &hash);
+            // On the right edge a node may be promoted through levels where it has no sibling.
+            while node & 1 == 0 && node != 0 {
+                node >>= 1;
+                last >>= 1;
+            }
+        } else {
+            hash = node_hash(&hash, sibling);
+        }
+        node >>= 1;
+        last >>= 1;
+    }
+    Ok(hash)
+}
+
+/// Number of hashes in the inclusion path of `index` in a tree of `size` leaves
+/// (RFC 9162 section 2.1.3.1).
+///
+/// # Errors
+/// [`ProofError::IndexOutOfRange`], or [`ProofError::TooLong`] above 63.
+pub fn inclusion_length(index: u64, size: u64) -> Result<usize, ProofError> {
+    if index >= size {
+        return Err(ProofError::IndexOutOfRange { index, size });
+    }
+    // Below the point where the leaf and the right edge part, every level has a sibling. Above it
+    // the leaf is under the right edge's left siblings only: one per one bit.
+    let inner = u64::BITS - (index ^ (size - 1)).leading_zeros();
+    let border = index.checked_shr(inner).unwrap_or(0).count_ones();
+    let length = (inner + border) as usize;
+    if length > MAX_HASHES {
+        Err(ProofError::TooLong)
+    } else {
+        Ok(length)
+    }
+}
+
+/// Checks that the tree (`old_size`, `old_root`) is a prefix of the tree (`new_size`, `new_root`)
+/// (RFC 9162 section 2.1.4.2).
+///
+/// Equal sizes need equal roots and an empty path. An old size of zero is refused: whether an empty
+/// tree may be extended without proof is for the caller to say (tlog-witness does say so).
+///
+/// # Errors
+/// Any [`ProofError`] that concerns consistency; see its variants.
+pub fn verify_consistency(
+    old_size: u64,
+    old_root: &Hash,
+    new_size: u64,
+    new_root: &Hash,
+    path: &[Hash],
+) -> Result<(), ProofError> {
+    let expected = consistency_length(old_size, new_size)?;
+    if path.len() != expected {
+        return Err(ProofError::WrongLength {
+            expected,
+            got: path.len(),
+        });
+    }
+    if old_size == new_size {
+        return if old_root == new_root {
+            Ok(())
+        } else {
+            Err(ProofError::RootMismatch)
+        };
+    }
+
+    // Start at the largest full subtree that ends where the old tree ends.
+    let shift = (old_size - 1).trailing_ones();
+    let mut node = (old_size - 1).checked_shr(shift).unwrap_or(0);
+    let mut last = (new_size - 1).checked_shr(shift).unwrap_or(0);
+    let (start, rest) = if old_size.is_power_of_two() {
+        (*old_root, path)
+    } else {
+        match path.split_first() {
+            Some((first, rest)) => (*first, rest),
+            None => return Err(ProofError::WrongLength { expected, got: 0 }),
+        }
+    };
+    let (mut old_hash, mut new_hash) = (start, start);
+    for sibling in rest {
+        if node & 1 == 1 || node == last {
+            old_hash = node_hash(sibling, &old_hash);
+            new_hash = node_hash(sibling, &new_hash);
+            while node & 1 == 0 && node != 0 {
+                node >>= 1;
+                last >>= 1;
+            }
+        } else {
+            new_hash = node_hash(&new_hash, sibling);
+        }
+        node >>= 1;
+        last >>= 1;
+    }
+    if old_hash != *old_root {
+        Err(ProofError::OldRootMismatch)
+    } else if new_hash != *new_root {
+        Err(ProofError::RootMismatch)
+    } else {
+        Ok(())
+    }
+}
+
+/// Number of hashes in the consistency proof between two sizes (RFC 9162 section 2.1.4.1).
+///
+/// # Errors
+/// [`ProofError::OldSizeZero`], [`ProofError::OldSizeLarger`], or [`ProofError::TooLong`] above 63.
+pub fn consistency_length(old_size: u64, new_size: u64) -> Result<usize, ProofError> {
+    let length = consistency_ranges(old_size, new_size)?.len();
+    if length > MAX_HASHES {
+        Err(ProofError::TooLong)
+    } else {
+        Ok(length)
+    }
+}
+
+/// Reads stored tree hashes, for example out of tiles ([`TileReader`](crate::tile::TileReader)).
+pub trait HashReader {
+    /// Why reading failed.
+    type Error;
+
+    /// Returns the hashes of the nodes, in the order asked and exactly as many.
+    ///
+    /// # Errors
+    /// When a node cannot be read.
+    fn read(&self, ids: &[NodeId]) -> Result<Vec<Hash>, Self::Error>;
+}
+
+impl<R: HashReader + ?Sized> HashReader for &R {
+    type Error = R::Error;
+
+    fn read(&self, ids: &[NodeId]) -> Result<Vec<Hash>, Self::Error> {
+        (**self).read(ids)
+    }
+}
+
+/// Why a proof could not be built.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BuildError<E> {
+    /// The sizes or the index allow no proof.
+    #[error(transparent)]
+    Proof(ProofError),
+    /// The reader failed.
+    #[error("reading tree nodes: {0}")]
+    Read(E),
+    /// The reader returned another number of hashes than it was asked for.
+    #[error("reader returned `{got}` hashes instead of `{asked}`")]
+    ReaderCount {
+        /// Number of hashes asked for.
+        asked: usize,
+        /// Number of hashes returned.
+        got: usize,
+    },
+}
+
+impl<E> BuildError<E> {
+    /// A stable code for machines.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Proof(error) => error.code(),
+            Self::Read(_) => "tree_read_failed",
+            Self::ReaderCount { .. } => "tree_reader_count",
+        }
+    }
+}
+
+/// Builds the inclusion path of `index` in the tree of `size` leaves (RFC 9162 section 2.1.3.1).
+///
+/// # Errors
+/// [`BuildError`] when there is no such proof or a node cannot be read.
+pub fn prove_inclusion<R: HashReader>(
+    index: u64,
+    size: u64,
+    reader: &R,
+) -> Result<Vec<Hash>, BuildError<R::Error>> {
+    inclusion_length(index, size).map_err(BuildError::Proof)?;
+    read_ranges(&inclusion_ranges(index, size), reader)
+}
+
+/// Builds the consistency proof from `old_size` to `new_size` (RFC 9162 section 2.1.4.1).
+///
+/// # Errors
+/// [`BuildError`] when there is no such proof or a node cannot be read.
+pub fn prove_consistency<R: HashReader>(
+    old_size: u64,
+    new_size: u64,
+    reader: &R,
+) -> Result<Vec<Hash>, BuildError<R::Error>> {
+    consistency_length(old_size, new_size).map_err(BuildError::Proof)?;
+    let ranges = consistency_ranges(old_size, new_size).map_err(BuildError::Proof)?;
+    read_ranges(&ranges, reader)
+}
+
+/// Computes the root of the first `size` leaves from stored nodes.
+///
+/// # Errors
+/// [`BuildError`] when a node cannot be read.
+pub fn root<R: HashReader>(size: u64, reader: &R) -> Result<Hash, BuildError<R::Error>> {
+    let hashes = read_exactly(&Frontier::node_ids(size), reader)?;
+    Ok(fold_right(&hashes).unwrap_or(EMPTY_ROOT))
+}
+
+/// The stored nodes [`prove_inclusion`] will ask for, so that a client can fetch their tiles first.
+///
+/// # Errors
+/// The same [`ProofError`]s as [`inclusion_length`].
+pub fn inclusion_nodes(index: u64, size: u64) -> Result<Vec<NodeId>, ProofError> {
+    inclusion_length(index, size)?;
+    Ok(inclusion_ranges(index, size)
+        .into_iter()
+        .flat_map(|(a, b)| cover(a, b))
+        .collect())
+}
+
+/// The stored nodes [`prove_consistency`] will ask for.
+///
+/// # Errors
+/// The same [`ProofError`]s as [`consistency_length`].
+pub fn consistency_nodes(old_size: u64, new_size: u64) -> Result<Vec<NodeId>, ProofError> {
+    consistency_length(old_size, new_size)?;
+    let ranges = consistency_ranges(old_size, new_size)?;
+    Ok(ranges.into_iter().flat_map(|(a, b)| cover(a, b)).collect())
+}
+
+/// Leaf hashes held in memory, readable as a tree. For small trees such as one batch: each node is
+/// hashed anew from its leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct LeafSlice<'a>(pub &'a [Hash]);
+
+impl HashReader for LeafSlice<'_> {
+    type Error = ProofError;
+
+    fn read(&self, ids: &[NodeId]) -> Result<Vec<Hash>, ProofError> {
+        ids.iter().map(|id| self.node(*id)).collect()
+    }
+}
+
+impl LeafSlice<'_> {
+    fn node(&self, id: NodeId) -> Result<Hash, ProofError> {
+        let size = self.0.len() as u64;
+        let outside = ProofError::IndexOutOfRange {
+            index: id.end() - 1,
+            size,
+        };
+        let start = usize::try_from(id.start()).map_err(|_| outside)?;
+        let end = usize::try_from(id.end()).map_err(|_| outside)?;
+        let mut row = self.0.get(start..end).ok_or(outside)?.to_vec();
+        while row.len() > 1 {
+            row = row.chunks(2).filter_map(fold_right).collect();
+        }
+        row.first().copied().ok_or(outside)
+    }
+}
+
+/// Leaf ranges whose roots form the path, leaf's sibling first. Needs `index < size`.
+fn inclusion_ranges(index: u64, size: u64) -> Vec<(u64, u64)> {
+    let mut ranges = Vec::new();
+    let (mut low, mut high) = (0, size);
+    while high - low > 1 {
+        let middle = low + split(high - low);
+        if index < middle {
+            ranges.push((middle, high));
+            high = middle;
+        } else {
+            ranges.push((low, middle));
+            low = middle;
+        }
+    }
+    ranges.reverse();
+    ranges
+}
+
+/// Leaf ranges whose roots form the consistency proof, in proof order.
+fn consistency_ranges(old_size: u64, new_size: u64) -> Result<Vec<(u64, u64)>, ProofError> {
+    if old_size == 0 {
+        return Err(ProofError::OldSizeZero);
+    }
+    if old_size > new_size {
+        return Err(ProofError::OldSizeLarger {
+            old: old_size,
+            new: new_size,
+        });
+    }
+    let mut ranges = Vec::new();
+    let (mut low, mut high) = (0, new_size);
+    while old_size != high {
+        let middle = low + split(high - low);
+        if old_size <= middle {
+            ranges.push((middle, high));
+            high = middle;
+        } else {
+            ranges.push((low, middle));
+            low = middle;
+        }
+    }
+    // The verifier knows this subtree already when it is the whole old tree.
+    if low != 0 {
+        ranges.push((low, high));
+    }
+    ranges.reverse();
+    Ok(ranges)
+}
+
+/// The largest power of two smaller than `count`, for `count > 1` (RFC 6962 section 2.1).
+const fn split(count: u64) -> u64 {
+    1 << (count - 1).ilog2()
+}
+
+fn read_ranges<R: HashReader>(
+    ranges: &[(u64, u64)],
+    reader: &R,
+) -> Result<Vec<Hash>, BuildError<R::Error>> {
+    let covers: Vec<Vec<NodeId>> = ranges.iter().map(|(a, b)| cover(*a, *b)).collect();
+    let ids: Vec<NodeId> = covers.iter().flatten().copied().collect();
+    let mut hashes = read_exactly(&ids, reader)?.into_iter();
+    let roots = covers.iter().filter_map(|nodes| {
+        let parts: Vec<Hash> = hashes.by_ref().take(nodes.len()).collect();
+        fold_right(&parts)
+    });
+    Ok(roots.collect())
+}
+
+fn read_exactly<R: HashReader>(
+    ids: &[NodeId],
+    reader: &R,
+) -> Result<Vec<Hash>, BuildError<R::Error>> {
+    let hashes = reader.read(ids).map_err(BuildError::Read)?;
+    if hashes.len() == ids.len() {
+        Ok(hashes)
+    } else {
+        Err(BuildError::ReaderCount {
+            asked: ids.len(),
+            got: hashes.len(),
+        })
+    }
+}
