@@ -1,0 +1,3 @@
+//! The MCP gateway and the exchange API between operators.
+
+pub mod message;

@@ -1,0 +1,8 @@
+mod call;
+mod envelope;
+mod framing;
+mod json;
+mod refusal;
+mod splice;
+mod sse;
+mod values;
