@@ -1,0 +1,3 @@
+//! Decide, journal, batch, publish: the policy decision point and its evidence.
+
+pub mod policy;

@@ -1,0 +1,298 @@
+//! Reads the payload of a record. Every map is closed; what a kind may not have is refused.
+
+use ciborium::Value;
+
+use super::{
+    Acknowledgement, Action, Actor, Beacon, Body, ChannelLink, Decision, Evaluation, Event,
+    MAX_POLICIES, MAX_RESERVATIONS, Outcome, OutcomeStatus, Record, Request, Reservation,
+    Settlement, Verdict,
+};
+use crate::cbor::fields::{array, fixed, nullable, text, unsigned};
+use crate::cbor::{Fields, Limits, decode};
+use crate::cose::MAX_BYTES;
+use crate::digest::{CheckpointDigest, ContentDigest, RecordId};
+use crate::failure::{Failure, FailureCode};
+use crate::names::{
+    AgentName, OperatorName, PolicyId, PrincipalName, ReasonCode, Scope, ServerName, SessionName,
+    Tier, ToolName, Unit, Verb,
+};
+use crate::numbers::{Amount, ChannelSequence, Sequence, UnixMillis};
+
+pub(super) fn payload(bytes: &[u8]) -> Result<Record, Failure> {
+    record(decode(bytes, &Limits::untagged(MAX_BYTES))?).map_err(|failure| failure.at("record"))
+}
+
+fn record(value: Value) -> Result<Record, Failure> {
+    let mut fields = Fields::of(value, "the record")?;
+    let kind = unsigned(&fields.required(1)?, "kind")?;
+    let sequence = Sequence::new(unsigned(&fields.required(2)?, "sequence")?);
+    let previous = nullable(fields.required(3)?)
+        .map(|value| id(&value, "previous"))
+        .transpose()?;
+    let time = UnixMillis::new(unsigned(&fields.required(4)?, "time")?);
+    let beacon = fields.optional(5).map(beacon).transpose()?;
+    let channel = fields.optional(6).map(channel).transpose()?;
+    let body = match kind {
+        1 => Body::Request(request(&mut fields, channel)?),
+        2 => Body::Decision(decision(&mut fields, channel)?),
+        3 => Body::Outcome(outcome(&mut fields, channel)?),
+        4 if channel.is_none() => Body::Control(event(fields.required(18)?)?),
+        4 => {
+            return Err(Failure::new(
+                FailureCode::StructureUnknownField,
+                "a control record has no field 6",
+            ));
+        }
+        _ => return Err(range(format!("kind {kind} does not exist"))),
+    };
+    fields.finish()?;
+    Ok(Record {
+        sequence,
+        previous,
+        time,
+        beacon,
+        body,
+    })
+}
+
+fn request(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Request, Failure> {
+    let channel = channel.ok_or_else(|| {
+        Failure::new(
+            FailureCode::StructureMissingField,
+            "a request has no field 6",
+        )
+    })?;
+    let request = Request {
+        channel,
+        actor: actor(fields.required(7)?)?,
+        action: action(fields.required(8)?)?,
+        parameters: content(&fields.required(9)?, "parameters")?,
+        evaluation: evaluation(fields.required(10)?)?,
+        reservations: reservations(fields.required(11)?)?,
+    };
+    if request.evaluation.verdict == Verdict::Deny {
+        return Err(range("a request with verdict deny".to_owned()));
+    }
+    Ok(request)
+}
+
+fn decision(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Decision, Failure> {
+    Ok(Decision {
+        channel,
+        actor: actor(fields.required(7)?)?,
+        action: action(fields.required(8)?)?,
+        parameters: content(&fields.required(9)?, "parameters")?,
+        evaluation: evaluation(fields.required(10)?)?,
+        reservations: reservations(fields.required(11)?)?,
+        request: fields
+            .optional(12)
+            .map(|value| id(&value, "request"))
+            .transpose()?,
+    })
+}
+
+fn outcome(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Outcome, Failure> {
+    Ok(Outcome {
+        channel,
+        decision: id(&fields.required(13)?, "decision")?,
+        status: status(unsigned(&fields.required(14)?, "status")?)?,
+        result: fields
+            .optional(15)
+            .map(|value| content(&value, "result"))
+            .transpose()?,
+        answer: fields
+            .optional(16)
+            .map(|value| id(&value, "answer"))
+            .transpose()?,
+        settlements: settlements(fields.required(17)?)?,
+    })
+}
+
+fn status(number: u64) -> Result<OutcomeStatus, Failure> {
+    Ok(match number {
+        1 => OutcomeStatus::Succeeded,
+        2 => OutcomeStatus::Failed,
+        3 => OutcomeStatus::NotExecuted,
+        4 => OutcomeStatus::Unknown,
+        5 => OutcomeStatus::RefusedByCounterparty,
+        6 => OutcomeStatus::EvidenceInvalid,
+        _ => return Err(range(format!("outcome status {number} does not exist"))),
+    })
+}
+
+fn event(value: Value) -> Result<Event, Failure> {
+    let mut fields = Fields::of(value, "the event")?;
+    let number = unsigned(&fields.required(1)?, "event")?;
+    let event = match number {
+        1 => Event::StreamOpened,
+        2 => Event::Started {
+            policy_set: content(&fields.required(2)?, "policy set")?,
+            unresolved: unsigned(&fields.required(3)?, "unresolved")?,
+        },
+        3 => Event::MessageRefused {
+            reason: ReasonCode::new(text(fields.required(4)?, "reason")?)?,
+        },
+        _ => return Err(range(format!("event {number} does not exist"))),
+    };
+    fields.finish()?;
+    Ok(event)
+}
+
+pub(crate) fn beacon(value: Value) -> Result<Beacon, Failure> {
+    let mut fields = Fields::of(value, "the beacon")?;
+    let beacon = Beacon {
+        size: unsigned(&fields.required(1)?, "beacon size")?,
+        checkpoint: CheckpointDigest::from_bytes(fixed(&fields.required(2)?, "beacon checkpoint")?),
+    };
+    fields.finish()?;
+    Ok(beacon)
+}
+
+fn channel(value: Value) -> Result<ChannelLink, Failure> {
+    let mut fields = Fields::of(value, "the channel")?;
+    let link = ChannelLink {
+        counterparty: OperatorName::new(text(fields.required(1)?, "counterparty")?)?,
+        sequence: ChannelSequence::new(unsigned(&fields.required(2)?, "channel sequence")?),
+        previous: nullable(fields.required(3)?)
+            .map(|value| id(&value, "previous channel record"))
+            .transpose()?,
+        acknowledged: nullable(fields.required(4)?)
+            .map(acknowledgement)
+            .transpose()?,
+    };
+    fields.finish()?;
+    if (link.sequence.get() == 0) != link.previous.is_none() {
+        return Err(Failure::new(
+            FailureCode::RecordChainStart,
+            "the first record of a channel names a predecessor, or a later one does not",
+        ));
+    }
+    Ok(link)
+}
+
+fn acknowledgement(value: Value) -> Result<Acknowledgement, Failure> {
+    let [sequence, acknowledged] = items::<2>(value, "an acknowledgement")?;
+    Ok(Acknowledgement {
+        sequence: ChannelSequence::new(unsigned(&sequence, "acknowledged sequence")?),
+        id: id(&acknowledged, "acknowledged id")?,
+    })
+}
+
+fn actor(value: Value) -> Result<Actor, Failure> {
+    let mut fields = Fields::of(value, "the actor")?;
+    let actor = Actor {
+        operator: OperatorName::new(text(fields.required(1)?, "operator")?)?,
+        agent: AgentName::new(text(fields.required(2)?, "agent")?)?,
+        on_behalf_of: fields
+            .optional(3)
+            .map(|value| PrincipalName::new(text(value, "on behalf of")?))
+            .transpose()?,
+        session: fields
+            .optional(4)
+            .map(|value| SessionName::new(text(value, "session")?))
+            .transpose()?,
+    };
+    fields.finish()?;
+    Ok(actor)
+}
+
+fn action(value: Value) -> Result<Action, Failure> {
+    let mut fields = Fields::of(value, "the action")?;
+    let action = Action {
+        server: ServerName::new(text(fields.required(1)?, "server")?)?,
+        verb: Verb::new(text(fields.required(2)?, "verb")?)?,
+        tool: ToolName::new(text(fields.required(3)?, "tool")?)?,
+        tier: fields
+            .optional(4)
+            .map(|value| Tier::new(text(value, "tier")?))
+            .transpose()?,
+    };
+    fields.finish()?;
+    Ok(action)
+}
+
+fn evaluation(value: Value) -> Result<Evaluation, Failure> {
+    let mut fields = Fields::of(value, "the evaluation")?;
+    let verdict = match unsigned(&fields.required(1)?, "verdict")? {
+        1 => Verdict::Allow,
+        3 => Verdict::Deny,
+        number => return Err(range(format!("verdict {number} does not exist"))),
+    };
+    let evaluation = Evaluation {
+        verdict,
+        reason: ReasonCode::new(text(fields.required(2)?, "reason")?)?,
+        policies: array(fields.required(3)?, MAX_POLICIES, "policies")?
+            .into_iter()
+            .map(|value| PolicyId::new(text(value, "policy id")?))
+            .collect::<Result<_, _>>()?,
+        policy_set: content(&fields.required(4)?, "policy set")?,
+        input: fields
+            .optional(5)
+            .map(|value| content(&value, "evaluation input"))
+            .transpose()?,
+    };
+    fields.finish()?;
+    Ok(evaluation)
+}
+
+fn reservations(value: Value) -> Result<Vec<Reservation>, Failure> {
+    ledger_lines(value, "reservations", |scope, unit, amount, remaining| {
+        Reservation {
+            scope,
+            unit,
+            amount,
+            remaining,
+        }
+    })
+}
+
+fn settlements(value: Value) -> Result<Vec<Settlement>, Failure> {
+    ledger_lines(value, "settlements", |scope, unit, committed, remaining| {
+        Settlement {
+            scope,
+            unit,
+            committed,
+            remaining,
+        }
+    })
+}
+
+fn ledger_lines<T>(
+    value: Value,
+    place: &'static str,
+    line: impl Fn(Scope, Unit, Amount, Amount) -> T,
+) -> Result<Vec<T>, Failure> {
+    array(value, MAX_RESERVATIONS, place)?
+        .into_iter()
+        .map(|value| {
+            let [scope, unit, amount, remaining] = items::<4>(value, place)?;
+            Ok(line(
+                Scope::new(text(scope, "scope")?)?,
+                Unit::new(text(unit, "unit")?)?,
+                Amount::new(unsigned(&amount, "amount")?),
+                Amount::new(unsigned(&remaining, "remaining")?),
+            ))
+        })
+        .collect()
+}
+
+fn items<const N: usize>(value: Value, place: &'static str) -> Result<[Value; N], Failure> {
+    array(value, N, place)?.try_into().map_err(|_| {
+        Failure::new(
+            FailureCode::StructureWrongType,
+            format!("{place} is not {N} items"),
+        )
+    })
+}
+
+fn id(value: &Value, place: &str) -> Result<RecordId, Failure> {
+    fixed(value, place).map(RecordId::from_bytes)
+}
+
+fn content(value: &Value, place: &str) -> Result<ContentDigest, Failure> {
+    fixed(value, place).map(ContentDigest::from_bytes)
+}
+
+fn range(detail: String) -> Failure {
+    Failure::new(FailureCode::StructureOutOfRange, detail)
+}

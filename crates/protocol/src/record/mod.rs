@@ -1,0 +1,468 @@
+//! Records: one signed statement of an enforcer each.
+//!
+//! The types make what the specification forbids impossible to build: a request always belongs to
+//! a channel, a control record never does, an outcome always names the decision it settles.
+//!
+//! Spec: records §3 to §6.
+
+mod decode;
+mod encode;
+
+pub(crate) use decode::beacon as decode_beacon;
+pub(crate) use encode::beacon as encode_beacon;
+
+use core::fmt;
+
+use crate::cose::{Header, ObjectType, Unsigned, Unverified};
+use crate::digest::{CheckpointDigest, ContentDigest, KeyThumbprint, RecordId};
+use crate::failure::{Failure, FailureCode};
+use crate::keys::{PublicKey, SigningKey};
+use crate::names::{
+    AgentName, OperatorName, PolicyId, PrincipalName, ReasonCode, Scope, ServerName, SessionName,
+    Tier, ToolName, Unit, Verb,
+};
+use crate::numbers::{Amount, ChannelSequence, Sequence, UnixMillis};
+
+/// The most policies one evaluation may name.
+pub const MAX_POLICIES: usize = 64;
+/// The most budgets one action may draw on.
+pub const MAX_RESERVATIONS: usize = 16;
+
+/// The content of a record. Spec: records §3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the stream.
+    pub sequence: Sequence,
+    /// The id of the record before it; none only at sequence 0.
+    pub previous: Option<RecordId>,
+    /// When it was made, by the operator's clock.
+    pub time: UnixMillis,
+    /// The newest cosigned checkpoint the enforcer knew when it made the record.
+    pub beacon: Option<Beacon>,
+    /// What it states.
+    pub body: Body,
+}
+
+/// The four kinds of record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// An agent of this operator asks another operator for an action, and our policy allows it.
+    Request(Request),
+    /// An action was decided.
+    Decision(Decision),
+    /// What became of a decided action.
+    Outcome(Outcome),
+    /// Something about the enforcer itself.
+    Control(Event),
+}
+
+/// A request that leaves for another operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The channel to the other operator.
+    pub channel: ChannelLink,
+    /// Who acts.
+    pub actor: Actor,
+    /// What is asked for.
+    pub action: Action,
+    /// Salted digest of the parameters as they were sent.
+    pub parameters: ContentDigest,
+    /// Why our policy allows it.
+    pub evaluation: Evaluation,
+    /// What was set aside for it in our budgets.
+    pub reservations: Vec<Reservation>,
+}
+
+/// A decision about an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The channel, when another operator asked.
+    pub channel: Option<ChannelLink>,
+    /// The other operator's request that this decides.
+    pub request: Option<RecordId>,
+    /// Who acts, as far as it is known.
+    pub actor: Actor,
+    /// What was asked for.
+    pub action: Action,
+    /// Salted digest of the parameters as they arrived.
+    pub parameters: ContentDigest,
+    /// The verdict and its reasons.
+    pub evaluation: Evaluation,
+    /// What was set aside for it in our budgets.
+    pub reservations: Vec<Reservation>,
+}
+
+/// What became of a decided action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The channel, when the action crossed operators.
+    pub channel: Option<ChannelLink>,
+    /// Our request or decision that this settles.
+    pub decision: RecordId,
+    /// The other operator's outcome or decision that it follows from, on the asking side.
+    pub answer: Option<RecordId>,
+    /// What happened.
+    pub status: OutcomeStatus,
+    /// Salted digest of the result, where there is one.
+    pub result: Option<ContentDigest>,
+    /// What became of the reservations.
+    pub settlements: Vec<Settlement>,
+}
+
+/// Something about the enforcer itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The stream begins. Always record 0, and only that.
+    StreamOpened,
+    /// An enforcer began to work on the stream.
+    Started {
+        /// The policy set it decides with.
+        policy_set: ContentDigest,
+        /// How many calls an earlier run left without an outcome; each has one in the records
+        /// before this one.
+        unresolved: u64,
+    },
+    /// A message was refused before it could be understood as an action.
+    MessageRefused {
+        /// Why.
+        reason: ReasonCode,
+    },
+}
+
+/// Where a record stands in the channel to one counterparty. Spec: records §5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelLink {
+    /// The other operator.
+    pub counterparty: OperatorName,
+    /// The record's place in the channel.
+    pub sequence: ChannelSequence,
+    /// The id of our previous record in this channel; none only at channel sequence 0.
+    pub previous: Option<RecordId>,
+    /// The last of the other side's records that we have, with all before it.
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+/// The last record seen from the other side without a gap before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// Its place in the other side's channel.
+    pub sequence: ChannelSequence,
+    /// Its id.
+    pub id: RecordId,
+}
+
+/// The newest cosigned checkpoint an enforcer knows. It names the digest of the note with its
+/// cosignatures, not just the root: nobody can know a witness's signature before it is made, so
+/// whatever names it is younger. Spec: receipts §5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beacon {
+    /// The size of the log's tree.
+    pub size: u64,
+    /// SHA-256 of the note, cosignatures included.
+    pub checkpoint: CheckpointDigest,
+}
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The operator whose agent it is.
+    pub operator: OperatorName,
+    /// The agent.
+    pub agent: AgentName,
+    /// On whose behalf, where known.
+    pub on_behalf_of: Option<PrincipalName>,
+    /// The agent's session, where known.
+    pub session: Option<SessionName>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// The server it is meant for.
+    pub server: ServerName,
+    /// The method, such as `tools/call`.
+    pub verb: Verb,
+    /// The tool or prompt, or the address of the resource.
+    pub tool: ToolName,
+    /// The risk tier the policy gives it.
+    pub tier: Option<Tier>,
+}
+
+/// A verdict. Numbers 2 (allow with caps) and 4 (escalate) are reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The action may be executed.
+    Allow,
+    /// The action may not be executed.
+    Deny,
+}
+
+/// A verdict and what determined it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluation {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, for machines.
+    pub reason: ReasonCode,
+    /// The policies that determined it.
+    pub policies: Vec<PolicyId>,
+    /// BLAKE3 of the policy set in force.
+    pub policy_set: ContentDigest,
+    /// Salted digest of the exact input; none when the call was refused before any policy.
+    pub input: Option<ContentDigest>,
+}
+
+/// An amount set aside in a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// Which budget.
+    pub scope: Scope,
+    /// In which unit.
+    pub unit: Unit,
+    /// How much.
+    pub amount: Amount,
+    /// What is left in the budget after it.
+    pub remaining: Amount,
+}
+
+/// What became of a reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which budget.
+    pub scope: Scope,
+    /// In which unit.
+    pub unit: Unit,
+    /// How much of the reservation was used; the rest went back.
+    pub committed: Amount,
+    /// What is left in the budget after it.
+    pub remaining: Amount,
+}
+
+/// What became of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutcomeStatus {
+    /// It was executed and succeeded.
+    Succeeded,
+    /// It was executed, or tried, and the tool reported a failure.
+    Failed,
+    /// It was allowed and not executed.
+    NotExecuted,
+    /// Nobody knows: the enforcer or the tool died in between, or the answer was lost.
+    Unknown,
+    /// The other operator denied it.
+    RefusedByCounterparty,
+    /// The other operator's answer came without evidence that verifies.
+    EvidenceInvalid,
+}
+
+impl Record {
+    /// The record's place in a channel, when it concerns another operator.
+    pub const fn channel(&self) -> Option<&ChannelLink> {
+        match &self.body {
+            Body::Request(request) => Some(&request.channel),
+            Body::Decision(decision) => decision.channel.as_ref(),
+            Body::Outcome(outcome) => outcome.channel.as_ref(),
+            Body::Control(_) => None,
+        }
+    }
+
+    /// The evaluation, in a request or decision.
+    pub const fn evaluation(&self) -> Option<&Evaluation> {
+        match &self.body {
+            Body::Request(request) => Some(&request.evaluation),
+            Body::Decision(decision) => Some(&decision.evaluation),
+            Body::Outcome(_) | Body::Control(_) => None,
+        }
+    }
+
+    /// What is set aside by this record, in a request or decision.
+    pub fn reservations(&self) -> &[Reservation] {
+        match &self.body {
+            Body::Request(request) => &request.reservations,
+            Body::Decision(decision) => &decision.reservations,
+            Body::Outcome(_) | Body::Control(_) => &[],
+        }
+    }
+
+    /// Completes the record for signing: fixes its bytes and with them its id.
+    pub fn prepare(&self, issuer: &OperatorName, kid: KeyThumbprint) -> PreparedRecord {
+        let header = Header {
+            object: ObjectType::Record,
+            issuer: issuer.clone(),
+            issued_at: self.time.seconds(),
+            kid,
+        };
+        let unsigned = Unsigned::new(header.encode(None), encode::payload(self));
+        PreparedRecord {
+            id: RecordId::from_bytes(unsigned.id()),
+            unsigned,
+        }
+    }
+}
+
+/// A record whose bytes and id are fixed, and which lacks only its signature.
+#[derive(Clone, Debug)]
+pub struct PreparedRecord {
+    id: RecordId,
+    unsigned: Unsigned,
+}
+
+impl PreparedRecord {
+    /// The record's id.
+    pub const fn id(&self) -> RecordId {
+        self.id
+    }
+
+    /// Signs it: the tagged COSE_Sign1 bytes.
+    pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
+        self.unsigned.sign(key)
+    }
+}
+
+/// A well-formed record whose signature has not been checked yet.
+#[derive(Clone, Debug)]
+pub struct UnverifiedRecord {
+    object: Unverified,
+    id: RecordId,
+    record: Record,
+}
+
+impl UnverifiedRecord {
+    /// Parses the bytes of a record.
+    ///
+    /// # Errors
+    /// A CBOR, structure, COSE or record code: see spec verification §2, steps 1 to 3.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Failure> {
+        let object = Unverified::parse(bytes, ObjectType::Record)?;
+        let record = decode::payload(&object.payload)?;
+        if record.time.seconds() != object.header.issued_at {
+            return Err(Failure::new(
+                FailureCode::RecordTimeMismatch,
+                "iat is not the record's time in whole seconds",
+            ));
+        }
+        if (record.sequence.get() == 0) != record.previous.is_none() {
+            return Err(Failure::new(
+                FailureCode::RecordChainStart,
+                format!(
+                    "record {} with{} a predecessor",
+                    record.sequence,
+                    if record.previous.is_none() { "out" } else { "" }
+                ),
+            ));
+        }
+        let id = RecordId::from_bytes(object.id());
+        Ok(Self { object, id, record })
+    }
+
+    /// The operator it claims to come from.
+    pub const fn issuer(&self) -> &OperatorName {
+        &self.object.header.issuer
+    }
+
+    /// The key it claims to be signed with.
+    pub const fn kid(&self) -> KeyThumbprint {
+        self.object.header.kid
+    }
+
+    /// Its id, which its bytes determine whether or not the signature verifies.
+    pub const fn id(&self) -> RecordId {
+        self.id
+    }
+
+    /// Its content, not to be relied on.
+    pub const fn unverified_content(&self) -> &Record {
+        &self.record
+    }
+
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// [`FailureCode::KeyUnknown`] when it names another key,
+    /// [`FailureCode::SignatureInvalid`] when the signature does not verify.
+    pub fn verify(self, key: &PublicKey) -> Result<VerifiedRecord, Failure> {
+        self.object.verify(key)?;
+        Ok(VerifiedRecord {
+            id: self.id,
+            issuer: self.object.header.issuer,
+            kid: self.object.header.kid,
+            record: self.record,
+        })
+    }
+}
+
+/// A record whose signature has been verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedRecord {
+    id: RecordId,
+    issuer: OperatorName,
+    kid: KeyThumbprint,
+    record: Record,
+}
+
+impl VerifiedRecord {
+    /// Its id.
+    pub const fn id(&self) -> RecordId {
+        self.id
+    }
+
+    /// The operator that signed it.
+    pub const fn issuer(&self) -> &OperatorName {
+        &self.issuer
+    }
+
+    /// The key that signed it.
+    pub const fn kid(&self) -> KeyThumbprint {
+        self.kid
+    }
+
+    /// Its content.
+    pub const fn record(&self) -> &Record {
+        &self.record
+    }
+}
+
+impl Body {
+    /// The kind's name for people and machines.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "request",
+            Self::Decision(_) => "decision",
+            Self::Outcome(_) => "outcome",
+            Self::Control(_) => "control",
+        }
+    }
+}
+
+impl Event {
+    /// The event's name for people and machines.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::StreamOpened => "stream_opened",
+            Self::Started { .. } => "started",
+            Self::MessageRefused { .. } => "message_refused",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        })
+    }
+}
+
+impl fmt::Display for OutcomeStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::NotExecuted => "not_executed",
+            Self::Unknown => "unknown",
+            Self::RefusedByCounterparty => "refused_by_counterparty",
+            Self::EvidenceInvalid => "evidence_invalid",
+        })
+    }
+}

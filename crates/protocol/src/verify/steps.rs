@@ -1,0 +1,443 @@
+//! The steps of a verification, one function each. Spec: verification §2.
+
+use counterfoil_tlog::note::{Note, NoteError};
+use counterfoil_tlog::policy::{PolicyCheckError, Quorum};
+use counterfoil_tlog::tlog_proof::{TlogProof, TlogProofError};
+use counterfoil_tlog::tree::{Hash, leaf_hash};
+
+use super::report::{Facts, Report, StepName};
+use crate::batch;
+use crate::commitment::{UnverifiedCommitment, VerifiedCommitment};
+use crate::digest::{CheckpointDigest, KeyThumbprint};
+use crate::disclosure::DisclosedField;
+use crate::failure::{Failure, FailureCode};
+use crate::keys::PublicKey;
+use crate::manifest::{UnverifiedManifest, VerifiedManifest};
+use crate::names::OperatorName;
+use crate::numbers::UnixSeconds;
+use crate::receipt::Receipt;
+use crate::record::{Body, Record, UnverifiedRecord, VerifiedRecord};
+use crate::trust::Trust;
+
+/// Where the commitment stands in the log.
+pub(super) struct Logged {
+    index: u64,
+    size: u64,
+    origin: String,
+    not_after: Option<UnixSeconds>,
+    /// Whether the quorum is met.
+    pub(super) witnessed: bool,
+}
+
+pub(super) fn record(receipt: &Receipt, report: &mut Report) -> Result<UnverifiedRecord, Failure> {
+    report.begin(StepName::Record);
+    let record = UnverifiedRecord::parse(&receipt.record)?;
+    report.pass(format!(
+        "{} {} of {}, id {}",
+        record.unverified_content().body.kind(),
+        record.unverified_content().sequence,
+        record.issuer(),
+        record.id()
+    ));
+    Ok(record)
+}
+
+pub(super) fn manifests(
+    receipt: &Receipt,
+    operator: &OperatorName,
+    trust: &Trust,
+    report: &mut Report,
+) -> Result<Vec<VerifiedManifest>, Failure> {
+    report.begin(StepName::Manifests);
+    let trusted = trust.roots(operator)?;
+    let mut chain: Vec<VerifiedManifest> = Vec::with_capacity(receipt.manifests.len());
+    for logged in &receipt.manifests {
+        let manifest = UnverifiedManifest::parse(&logged.manifest)?;
+        if manifest.operator() != operator {
+            return Err(Failure::new(
+                FailureCode::ManifestChainBroken,
+                format!(
+                    "a manifest of {}, the record is of {operator}",
+                    manifest.operator()
+                ),
+            ));
+        }
+        chain.push(match chain.last() {
+            None => manifest.verify_first(|root| trusted.contains(root))?,
+            Some(before) => manifest.verify_next(before)?,
+        });
+    }
+    match chain.last() {
+        Some(last) => report.pass(format!(
+            "version {} of {operator}, an unbroken chain from a trusted root key",
+            last.manifest().version
+        )),
+        None => {
+            return Err(Failure::new(
+                FailureCode::ManifestChainBroken,
+                format!("no manifest of {operator}"),
+            ));
+        }
+    }
+    Ok(chain)
+}
+
+pub(super) fn key(
+    manifests: &[VerifiedManifest],
+    operator: &OperatorName,
+    kid: KeyThumbprint,
+    report: &mut Report,
+) -> Result<PublicKey, Failure> {
+    report.begin(StepName::Key);
+    let key = manifests
+        .iter()
+        .flat_map(|manifest| &manifest.manifest().enforcers)
+        .find(|key| key.thumbprint() == kid)
+        .cloned()
+        .ok_or_else(|| {
+            Failure::new(
+                FailureCode::KeyUnknown,
+                format!("no manifest of {operator} lists enforcer key {kid}"),
+            )
+        })?;
+    report.pass(format!("enforcer key {kid} is listed by {operator}"));
+    Ok(key)
+}
+
+pub(super) fn record_signature(
+    record: UnverifiedRecord,
+    key: &PublicKey,
+    report: &mut Report,
+) -> Result<VerifiedRecord, Failure> {
+    report.begin(StepName::RecordSignature);
+    let record = record.verify(key)?;
+    report.facts = Some(Facts {
+        id: record.id(),
+        issuer: record.issuer().clone(),
+        kid: record.kid(),
+        record: record.record().clone(),
+    });
+    report.pass("Ed25519, verified strictly".to_owned());
+    Ok(record)
+}
+
+pub(super) fn disclosures(
+    receipt: &Receipt,
+    record: &VerifiedRecord,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    report.begin(StepName::Disclosures);
+    for disclosure in &receipt.disclosures {
+        let held = disclosable(record.record(), disclosure.field);
+        if held != Some(disclosure.digest()) {
+            return Err(Failure::new(
+                FailureCode::DisclosureMismatch,
+                format!(
+                    "what is disclosed is not the {} of the record",
+                    disclosure.field.name()
+                ),
+            ));
+        }
+    }
+    match receipt.disclosures.as_slice() {
+        [] => report.absent("nothing is disclosed; the salted digests stay closed"),
+        some => {
+            let names: Vec<&str> = some
+                .iter()
+                .map(|disclosure| disclosure.field.name())
+                .collect();
+            report.pass(format!(
+                "disclosed and equal to the record: {}",
+                names.join(", ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn disclosable(record: &Record, field: DisclosedField) -> Option<crate::digest::ContentDigest> {
+    match (field, &record.body) {
+        (DisclosedField::Parameters, Body::Request(request)) => Some(request.parameters),
+        (DisclosedField::Parameters, Body::Decision(decision)) => Some(decision.parameters),
+        (DisclosedField::EvaluationInput, _) => record.evaluation().and_then(|e| e.input),
+        (DisclosedField::Result, Body::Outcome(outcome)) => outcome.result,
+        _ => None,
+    }
+}
+
+pub(super) fn commitment(
+    receipt: &Receipt,
+    record: &VerifiedRecord,
+    key: &PublicKey,
+    report: &mut Report,
+) -> Result<Option<VerifiedCommitment>, Failure> {
+    report.begin(StepName::Commitment);
+    let Some(batch) = &receipt.batch else {
+        report.absent("the receipt holds no commitment");
+        return Ok(None);
+    };
+    let commitment = UnverifiedCommitment::parse(&batch.commitment)
+        .map_err(|failure| failure.at("commitment"))?;
+    if commitment.kid() != record.kid() || commitment.issuer() != record.issuer() {
+        return Err(Failure::new(
+            FailureCode::CommitmentStreamMismatch,
+            format!(
+                "the record is of stream {} of {}, the commitment of {} of {}",
+                record.kid(),
+                record.issuer(),
+                commitment.kid(),
+                commitment.issuer()
+            ),
+        ));
+    }
+    let commitment = commitment
+        .verify(key)
+        .map_err(|failure| failure.at("commitment"))?;
+    let content = commitment.commitment();
+    content.index_of(record.record().sequence)?;
+    report.pass(format!(
+        "batch {} signed by the same key, {} records from {}",
+        content.number, content.count, content.first
+    ));
+    Ok(Some(commitment))
+}
+
+pub(super) fn batch_path(
+    record_bytes: &[u8],
+    record: &VerifiedRecord,
+    commitment: &VerifiedCommitment,
+    path: &[Hash],
+    report: &mut Report,
+) -> Result<(), Failure> {
+    report.begin(StepName::BatchPath);
+    let content = commitment.commitment();
+    let index = content.index_of(record.record().sequence)?;
+    batch::verify_path(record_bytes, index, content.count, path, &content.root)?;
+    report.pass(format!("the record is leaf {index} of the batch's tree"));
+    Ok(())
+}
+
+pub(super) fn log(
+    receipt: &Receipt,
+    trust: &Trust,
+    report: &mut Report,
+) -> Result<Option<Logged>, Failure> {
+    report.begin(StepName::LogInclusion);
+    let (Some(proof), Some(batch)) = (&receipt.log_proof, &receipt.batch) else {
+        report.absent("the receipt holds no proof from a log");
+        return Ok(None);
+    };
+    let (proof, quorum) = check_log_proof(proof, &batch.commitment, trust)?;
+    let checkpoint = quorum.checkpoint();
+    let needs_witnesses = trust.policy().needs_witnesses();
+    let logged = Logged {
+        index: proof.index(),
+        size: checkpoint.size(),
+        origin: checkpoint.origin().as_str().to_owned(),
+        not_after: quorum.not_after().map(UnixSeconds::new),
+        witnessed: quorum.is_met() && needs_witnesses,
+    };
+    report.pass(format!(
+        "entry {} of {}, in its tree of size {}",
+        logged.index, logged.origin, logged.size
+    ));
+
+    report.begin(StepName::Witnesses);
+    let names: Vec<_> = quorum
+        .cosignatures()
+        .iter()
+        .map(|c| String::from_utf8_lossy(c.witness()))
+        .collect();
+    if logged.witnessed {
+        report.pass(format!(
+            "the quorum is met, cosigned by {}",
+            names.join(", ")
+        ));
+    } else if needs_witnesses {
+        report.absent(&format!(
+            "the quorum is not met, cosigned by {} witnesses",
+            names.len()
+        ));
+    } else {
+        report.absent("the trust file asks for no witnesses");
+    }
+    Ok(Some(logged))
+}
+
+pub(super) fn manifest_log(
+    receipt: &Receipt,
+    manifests: &[VerifiedManifest],
+    kid: KeyThumbprint,
+    logged: Option<&Logged>,
+    trust: &Trust,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    report.begin(StepName::ManifestLog);
+    let Some(logged) = logged else {
+        // Without a log there is no position to judge by: any revocation counts.
+        let newest = manifests.last().map(VerifiedManifest::manifest);
+        newest.map_or(Ok(()), |manifest| manifest.enforcer(kid).map(|_| ()))?;
+        report.absent("not logged: the key's state is the newest manifest's");
+        return Ok(());
+    };
+    let not_logged = |detail: String| Failure::new(FailureCode::ManifestNotLogged, detail);
+    let mut listed = false;
+    let mut known_to = 0;
+    let mut previous_index = None;
+    for (part, verified) in receipt.manifests.iter().zip(manifests) {
+        let manifest = verified.manifest();
+        let version = manifest.version;
+        let proof = part
+            .log_proof
+            .as_ref()
+            .ok_or_else(|| not_logged(format!("version {version} comes without a log proof")))?;
+        let (proof, quorum) = check_log_proof(proof, &part.manifest, trust)
+            .map_err(|failure| failure.at(&format!("manifest version {version}")))?;
+        let checkpoint = quorum.checkpoint();
+        if checkpoint.origin().as_str() != logged.origin {
+            return Err(not_logged(format!("version {version} is in another log")));
+        }
+        if logged.witnessed && !quorum.is_met() {
+            return Err(Failure::new(
+                FailureCode::QuorumNotMet,
+                format!("the quorum is not met for manifest version {version}"),
+            ));
+        }
+        if previous_index.is_some_and(|previous| proof.index() <= previous) {
+            return Err(not_logged(format!(
+                "version {version} is logged out of order"
+            )));
+        }
+        previous_index = Some(proof.index());
+        known_to = known_to.max(checkpoint.size());
+        if proof.index() < logged.index {
+            listed |= manifest.enforcers.iter().any(|key| key.thumbprint() == kid);
+            if manifest.revoked.contains(&kid) {
+                return Err(Failure::new(
+                    FailureCode::KeyRevoked,
+                    format!(
+                        "key {kid} was revoked at entry {}, the commitment is entry {}",
+                        proof.index(),
+                        logged.index
+                    ),
+                ));
+            }
+        }
+    }
+    if !listed {
+        return Err(not_logged(format!(
+            "no manifest that lists key {kid} was logged before entry {}",
+            logged.index
+        )));
+    }
+    report.keys_known_to_size = Some(known_to);
+    report.pass(format!(
+        "the key was listed before entry {} and not revoked; known up to log size {known_to}",
+        logged.index
+    ));
+    Ok(())
+}
+
+pub(super) fn time_bounds(
+    receipt: &Receipt,
+    record: &VerifiedRecord,
+    logged: Option<&Logged>,
+    trust: &Trust,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    report.begin(StepName::TimeBounds);
+    if let Some(note) = &receipt.beacon {
+        let named = record.record().beacon.ok_or_else(|| {
+            Failure::new(FailureCode::BeaconMismatch, "the record names no beacon")
+        })?;
+        if named.checkpoint != CheckpointDigest::of(note) {
+            return Err(Failure::new(
+                FailureCode::BeaconMismatch,
+                format!("the record names checkpoint {}", named.checkpoint),
+            ));
+        }
+        let note = Note::parse(note)
+            .map_err(|error| Failure::new(FailureCode::LogProofMalformed, error.to_string()))?;
+        let quorum = trust
+            .policy()
+            .check(&note)
+            .map_err(|error| policy_failure(error, trust))?;
+        if quorum.checkpoint().size() != named.size {
+            return Err(Failure::new(
+                FailureCode::BeaconMismatch,
+                format!("the record says size {}", named.size),
+            ));
+        }
+        report.not_before = quorum.not_before().map(UnixSeconds::new);
+    }
+    report.not_after = logged.and_then(|logged| logged.not_after);
+    if let (Some(from), Some(to)) = (report.not_before, report.not_after)
+        && from > to
+    {
+        return Err(Failure::new(
+            FailureCode::TimeBoundsContradict,
+            format!("not before {from} and not after {to}"),
+        ));
+    }
+    if report.not_before.is_none() && report.not_after.is_none() {
+        report.absent("no witness bounds the time; it rests on the operator's own clock");
+        return Ok(());
+    }
+    let claimed = record.record().time.seconds();
+    let within = report.not_before.is_none_or(|from| claimed >= from)
+        && report.not_after.is_none_or(|to| claimed <= to);
+    report.time_within_bounds = Some(within);
+    let bound = |bound: Option<UnixSeconds>| bound.map_or("unknown".to_owned(), |b| b.to_string());
+    report.pass(format!(
+        "not before {}, not after {}; the operator claims {claimed}, {} the bounds",
+        bound(report.not_before),
+        bound(report.not_after),
+        if within { "within" } else { "OUTSIDE" }
+    ));
+    Ok(())
+}
+
+fn check_log_proof(
+    proof: &[u8],
+    entry: &[u8],
+    trust: &Trust,
+) -> Result<(TlogProof, Quorum), Failure> {
+    let malformed = |detail: String| Failure::new(FailureCode::LogProofMalformed, detail);
+    let proof = TlogProof::parse(proof).map_err(|error| malformed(error.to_string()))?;
+    if proof.extra().is_some() {
+        // Nothing authenticates the extra line, so a receipt has none.
+        return Err(malformed("the proof has an extra line".to_owned()));
+    }
+    let quorum = proof
+        .check(&leaf_hash(entry), trust.policy())
+        .map_err(|error| match error {
+            TlogProofError::Policy(error) => policy_failure(error, trust),
+            TlogProofError::Inclusion(error) => {
+                Failure::new(FailureCode::LogPathInvalid, error.to_string())
+            }
+            error => malformed(error.to_string()),
+        })?;
+    Ok((proof, quorum))
+}
+
+fn policy_failure(error: PolicyCheckError, trust: &Trust) -> Failure {
+    let code = match &error {
+        PolicyCheckError::UnknownOrigin(_) => FailureCode::LogUnknown,
+        PolicyCheckError::Note(NoteError::BadSignature { name, .. })
+            if !trust
+                .policy()
+                .logs()
+                .iter()
+                .any(|log| log.key().name() == name) =>
+        {
+            FailureCode::CosignatureInvalid
+        }
+        PolicyCheckError::NoLogSignature(_)
+        | PolicyCheckError::Note(NoteError::BadSignature { .. }) => {
+            FailureCode::CheckpointSignatureInvalid
+        }
+        PolicyCheckError::QuorumNotMet => FailureCode::QuorumNotMet,
+        _ => FailureCode::LogProofMalformed,
+    };
+    Failure::new(code, error.to_string())
+}
