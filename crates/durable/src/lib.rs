@@ -4,7 +4,7 @@
 //!   synced, creating and opening kept apart.
 //! * [`committer`] is one thread that takes all waiting writes into one transaction, so that many
 //!   writers share one sync of the disk.
-//! * [`file`] replaces and creates whole files atomically and durably.
+//! * [`mod@file`] replaces and creates whole files atomically and durably.
 //! * [`lock`] keeps a second process out of a directory.
 //!
 //! One rule stands above all of them: after a write or a sync has failed nobody knows what is on
