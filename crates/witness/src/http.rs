@@ -1,0 +1,168 @@
+//! The two endpoints of c2sp.org/tlog-witness.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path as UrlPath, State},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use counterfoil_tlog::witness;
+use tokio::{net::TcpListener, sync::Notify};
+
+use crate::{Clock, Error, Refusal, Witness, config::Config};
+
+/// Largest request: room for 63 proof lines and many signatures that are not ours.
+const BODY_LIMIT: usize = 128 * 1024;
+
+/// A witness that listens.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    witness: Witness,
+    clock: Clock,
+    storage_failed: Notify,
+}
+
+impl Server {
+    /// Opens the witness in `directory` and listens where its configuration says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] naming the file that is missing, wrong or in use, or the address.
+    pub async fn bind(directory: &Path, clock: Clock) -> Result<Self, Error> {
+        let config = Config::read(directory)?;
+        let witness = Witness::open(directory, &config)?;
+        let failed = |source| Error::Listen {
+            address: config.listen.clone(),
+            source,
+        };
+        let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let shared = Shared {
+            witness,
+            clock,
+            storage_failed: Notify::new(),
+        };
+        Ok(Self {
+            listener,
+            address,
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The witness that answers.
+    #[must_use]
+    pub fn witness(&self) -> &Witness {
+        &self.shared.witness
+    }
+
+    /// Answers requests until `shutdown` resolves, then finishes those that are under way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Commit`] if a checkpoint could not be stored: the process must end and start
+    /// again, because only then it is known what is on the disk.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let stop = async move {
+            tokio::select! {
+                () = shutdown => {}
+                () = shared.storage_failed.notified() => {}
+            }
+        };
+        let router = Router::new()
+            .route("/add-checkpoint", post(add_checkpoint))
+            .route("/{origin_hash}/checkpoint", get(checkpoint))
+            .layer(DefaultBodyLimit::max(BODY_LIMIT))
+            .with_state(Arc::clone(&self.shared));
+        axum::serve(self.listener, router)
+            .with_graceful_shutdown(stop)
+            .await
+            .map_err(|source| Error::Listen {
+                address: self.address.to_string(),
+                source,
+            })?;
+        self.shared.witness.failure().map_or(Ok(()), Err)
+    }
+}
+
+async fn add_checkpoint(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    // On a thread of its own, which also keeps going when the client hangs up: what is being
+    // stored must reach the witness's memory too.
+    let task = tokio::task::spawn_blocking(move || {
+        let result = shared.witness.add_checkpoint(&body, (shared.clock)());
+        if matches!(result, Err(Refusal::Storage(_))) {
+            shared.storage_failed.notify_one();
+        }
+        result
+    });
+    match task.await {
+        Ok(Ok(cosigned)) => {
+            tracing::debug!(origin = %cosigned.origin, size = cosigned.size, "cosigned");
+            text(StatusCode::OK, cosigned.cosignature.to_string())
+        }
+        Ok(Err(refusal)) => refuse(&refusal),
+        Err(error) => {
+            tracing::error!(%error, "request failed");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn checkpoint(
+    State(shared): State<Arc<Shared>>,
+    UrlPath(origin_hash): UrlPath<String>,
+) -> Response {
+    let path = format!("{origin_hash}/checkpoint");
+    let task = tokio::task::spawn_blocking(move || shared.witness.latest(&path));
+    match task.await {
+        Ok(Some(note)) => text(StatusCode::OK, note),
+        Ok(None) => text(
+            StatusCode::NOT_FOUND,
+            "not_found: no checkpoint of such a log\n".into(),
+        ),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Response {
+    let status =
+        StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    match refusal {
+        Refusal::Rule(rule) => {
+            if matches!(rule, witness::Refusal::Inconsistent(_)) {
+                tracing::warn!(%rule, "a log may show two histories");
+            }
+            (status, [(CONTENT_TYPE, rule.content_type())], rule.body()).into_response()
+        }
+        other => {
+            if status.is_server_error() {
+                tracing::error!(refusal = %other, "checkpoint not cosigned");
+            }
+            text(status, format!("{other}\n"))
+        }
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+}
