@@ -35,11 +35,7 @@ impl Message {
             Kind::Object => {}
             _ => return Err(MessageError::NotAnObject),
         }
-        let body = Reader {
-            bytes: &bytes,
-            outline: &outline,
-        }
-        .body()?;
+        let body = Envelope::of(&bytes, &outline).body(&bytes)?;
         Ok(Self {
             bytes,
             outline,
@@ -231,67 +227,80 @@ impl MessageError {
     }
 }
 
-struct Reader<'m> {
-    bytes: &'m [u8],
-    outline: &'m Outline,
+/// The top-level members that JSON-RPC knows.
+#[derive(Default)]
+struct Envelope {
+    error: Option<Value>,
+    id: Option<Value>,
+    jsonrpc: Option<Value>,
+    method: Option<Value>,
+    params: Option<Value>,
+    result: Option<Value>,
 }
 
-impl Reader<'_> {
-    fn body(&self) -> Result<Body, MessageError> {
-        let raw_id = self.top("id");
-        let id = raw_id.and_then(|value| Id::read(value, self.bytes));
-        let version = self
-            .top("jsonrpc")
-            .and_then(|value| value.as_text(self.bytes));
+impl Envelope {
+    fn of(bytes: &[u8], outline: &Outline) -> Self {
+        let mut envelope = Self::default();
+        for member in outline.members_of(Parent::TOP) {
+            let place = match member.unescaped_name(bytes).as_ref() {
+                b"error" => &mut envelope.error,
+                b"id" => &mut envelope.id,
+                b"jsonrpc" => &mut envelope.jsonrpc,
+                b"method" => &mut envelope.method,
+                b"params" => &mut envelope.params,
+                b"result" => &mut envelope.result,
+                _ => continue,
+            };
+            *place = Some(member.value());
+        }
+        envelope
+    }
+
+    fn body(self, bytes: &[u8]) -> Result<Body, MessageError> {
+        let id = self.id.and_then(|value| Id::read(value, bytes));
+        let version = self.jsonrpc.and_then(|value| value.as_text(bytes));
         if version.as_deref() != Some("2.0") {
             return Err(MessageError::Version { id });
         }
-        let error_without_id = raw_id.is_some_and(|value| value.kind == Kind::Null)
-            && self.top("error").is_some()
-            && self.top("method").is_none();
-        if raw_id.is_some() && id.is_none() && !error_without_id {
+        let error_without_id = self.id.is_some_and(|value| value.kind == Kind::Null)
+            && self.error.is_some()
+            && self.method.is_none();
+        if self.id.is_some() && id.is_none() && !error_without_id {
             return Err(MessageError::InvalidId);
         }
-        match (self.top("method"), self.top("result"), self.top("error")) {
-            (Some(method), None, None) => self.request_or_notification(method, id),
-            (None, Some(result), None) => match id {
-                Some(id) => Ok(Body::Result {
-                    id,
-                    result: result.span,
-                }),
-                None => Err(MessageError::Envelope {
-                    detail: "a result without an id",
-                    id,
-                }),
+        let detail = match (self.method, self.result, self.error) {
+            (Some(method), None, None) => match method.as_text(bytes) {
+                Some(method) => return self.request_or_notification(method.into_owned(), id),
+                None => "`method` is not a string",
             },
-            (None, None, Some(error)) if error.kind == Kind::Object => Ok(Body::Error {
-                id,
-                error: error.span,
-            }),
-            (None, None, Some(_)) => Err(MessageError::Envelope {
-                detail: "`error` is not an object",
-                id,
-            }),
-            (None, None, None) => Err(MessageError::Envelope {
-                detail: "no `method`, no `result`, no `error`",
-                id,
-            }),
-            _ => Err(MessageError::Envelope {
-                detail: "more than one of `method`, `result` and `error`",
-                id,
-            }),
-        }
+            (None, Some(result), None) => match id {
+                Some(id) => {
+                    return Ok(Body::Result {
+                        id,
+                        result: result.span,
+                    });
+                }
+                None => "a result without an id",
+            },
+            (None, None, Some(error)) if error.kind == Kind::Object => {
+                return Ok(Body::Error {
+                    id,
+                    error: error.span,
+                });
+            }
+            (None, None, Some(_)) => "`error` is not an object",
+            (None, None, None) => "no `method`, no `result`, no `error`",
+            _ => "more than one of `method`, `result` and `error`",
+        };
+        Err(MessageError::Envelope { detail, id })
     }
 
-    fn request_or_notification(&self, method: Value, id: Option<Id>) -> Result<Body, MessageError> {
-        let Some(method) = method.as_text(self.bytes) else {
-            return Err(MessageError::Envelope {
-                detail: "`method` is not a string",
-                id,
-            });
-        };
-        let method = method.into_owned();
-        let params = match self.top("params") {
+    fn request_or_notification(
+        &self,
+        method: String,
+        id: Option<Id>,
+    ) -> Result<Body, MessageError> {
+        let params = match self.params {
             None => None,
             Some(params) if params.kind == Kind::Object => Some(params.span),
             Some(_) => return Err(MessageError::InvalidParams { id }),
@@ -304,11 +313,5 @@ impl Reader<'_> {
             None if methods::is_request(&method) => Err(MessageError::CallWithoutId { method }),
             None => Ok(Body::Notification { method, params }),
         }
-    }
-
-    fn top(&self, name: &str) -> Option<Value> {
-        self.outline
-            .find(self.bytes, Parent::TOP, name)
-            .map(|(_, member)| member.value())
     }
 }

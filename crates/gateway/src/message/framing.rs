@@ -64,10 +64,7 @@ impl LineSplitter {
     pub fn next_line(&mut self) -> Option<Result<Bytes, LineTooLong>> {
         loop {
             let rest = self.buffer.get(self.searched..).unwrap_or_default();
-            let end = rest
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map(|at| at + self.searched);
+            let end = memchr::memchr(b'\n', rest).map(|at| at + self.searched);
             let length = end.unwrap_or(self.buffer.len());
             if self.skipping {
                 self.searched = 0;
@@ -196,41 +193,37 @@ impl<R: AsyncRead + Unpin> AsyncLines<R> {
 /// between tokens become spaces, and U+0085, U+2028 and U+2029, which can only stand in strings,
 /// are escaped. The result never contains a line break of any kind.
 pub fn to_line(message: &[u8]) -> Cow<'_, [u8]> {
-    let Some(first) = next_break(message) else {
+    let mut found = next_unicode_break(message);
+    if found.is_none() && memchr::memchr2(b'\n', b'\r', message).is_none() {
         return Cow::Borrowed(message);
-    };
+    }
     let mut out = Vec::with_capacity(message.len() + 16);
     let mut rest = message;
-    let mut found = Some(first);
-    while let Some((at, length, replacement)) = found {
-        out.extend_from_slice(rest.get(..at).unwrap_or_default());
-        out.extend_from_slice(replacement);
-        rest = rest.get(at + length..).unwrap_or_default();
-        found = next_break(rest);
+    while let Some((before, escape, after)) = found {
+        out.extend_from_slice(before);
+        out.extend_from_slice(escape);
+        rest = after;
+        found = next_unicode_break(rest);
     }
     out.extend_from_slice(rest);
+    for byte in &mut out {
+        if matches!(*byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
     Cow::Owned(out)
 }
 
-/// The place, length and replacement of the first character that may end a line.
-fn next_break(text: &[u8]) -> Option<(usize, usize, &'static [u8])> {
-    let mut from = 0;
-    loop {
-        let rest = text.get(from..)?;
-        let at = from
-            + rest
-                .iter()
-                .position(|byte| matches!(byte, b'\n' | b'\r' | 0xc2 | 0xe2))?;
-        let found: (usize, &[u8]) = match text.get(at..)? {
-            [b'\n' | b'\r', ..] => (1, b" "),
-            [0xc2, 0x85, ..] => (2, b"\\u0085"),
-            [0xe2, 0x80, 0xa8, ..] => (3, b"\\u2028"),
-            [0xe2, 0x80, 0xa9, ..] => (3, b"\\u2029"),
-            _ => {
-                from = at + 1;
-                continue;
-            }
+/// What stands before the first line break beyond ASCII, its escape, and what stands after.
+fn next_unicode_break(text: &[u8]) -> Option<(&[u8], &'static [u8], &[u8])> {
+    memchr::memchr2_iter(0xc2, 0xe2, text).find_map(|at| {
+        let (before, from) = text.split_at_checked(at)?;
+        let (escape, after): (&[u8], _) = match from {
+            [0xc2, 0x85, after @ ..] => (b"\\u0085", after),
+            [0xe2, 0x80, 0xa8, after @ ..] => (b"\\u2028", after),
+            [0xe2, 0x80, 0xa9, after @ ..] => (b"\\u2029", after),
+            _ => return None,
         };
-        return Some((at, found.0, found.1));
-    }
+        Some((before, escape, after))
+    })
 }

@@ -168,7 +168,7 @@ impl EventSplitter {
                 }
             }
             let rest = self.buffer.get(self.searched..).unwrap_or_default();
-            let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let end = memchr::memchr2(b'\n', b'\r', rest);
             let end = end.map(|at| at + self.searched);
             if end.unwrap_or(self.buffer.len()) > self.max_bytes {
                 self.broken = true;

@@ -128,6 +128,11 @@ impl Member {
         self.value
     }
 
+    /// The name without its quotes, unescaped, in UTF-8.
+    pub fn unescaped_name<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        self.name.decoded(text)
+    }
+
     /// Whether the name, unescaped, is `wanted`.
     pub fn is_named(&self, text: &[u8], wanted: &str) -> bool {
         self.name.is(text, wanted)

@@ -3,7 +3,8 @@
 use super::text::{Name, four_hex, is_high_surrogate, is_low_surrogate};
 use super::{Descend, Fault, JsonError, Kind, MAX_DEPTH, Member, Outline, Parent, Span, Value};
 
-/// Objects up to this many members are compared pairwise, larger ones by sorting.
+/// The names of objects with up to this many members are compared pairwise, unless some have
+/// escapes; others are unescaped once and sorted.
 const PAIRWISE: usize = 12;
 
 /// Scans `text`, at most `max_bytes` long, and records the members that `descend` asks for.
@@ -30,6 +31,9 @@ pub fn scan(text: &[u8], max_bytes: usize, descend: Descend) -> Result<Outline, 
     let mut scanner = Scanner {
         text,
         at: 0,
+        has_control_characters: text
+            .iter()
+            .fold(false, |found, byte| found | (*byte < 0x20)),
         names: Vec::with_capacity(16),
         members: Vec::with_capacity(16),
         descend,
@@ -49,6 +53,8 @@ pub fn scan(text: &[u8], max_bytes: usize, descend: Descend) -> Result<Outline, 
 struct Scanner<'t> {
     text: &'t [u8],
     at: usize,
+    /// Whether to look for them in strings. Most messages have none, not even as whitespace.
+    has_control_characters: bool,
     /// The names of the objects that are open, outermost first.
     names: Vec<Name>,
     members: Vec<Member>,
@@ -197,10 +203,17 @@ impl Scanner<'_> {
         let mut has_escapes = false;
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
-            let plain = rest
-                .iter()
-                .take_while(|byte| !ends_plain_text(**byte))
-                .count();
+            let Some(plain) = memchr::memchr2(b'"', b'\\', rest) else {
+                self.at = self.text.len();
+                return Err(self.fault(Fault::InvalidJson));
+            };
+            if self.has_control_characters {
+                let control = rest.iter().take(plain).position(|byte| *byte < 0x20);
+                if let Some(control) = control {
+                    self.at += control;
+                    return Err(self.fault(Fault::ControlCharacter));
+                }
+            }
             self.at += plain;
             match self.peek() {
                 Some(b'"') => {
@@ -212,8 +225,7 @@ impl Scanner<'_> {
                     has_escapes = true;
                     self.escape()?;
                 }
-                Some(_) => return Err(self.fault(Fault::ControlCharacter)),
-                None => return Err(self.fault(Fault::InvalidJson)),
+                _ => return Err(self.fault(Fault::InvalidJson)),
             }
         }
     }
@@ -321,12 +333,13 @@ impl Scanner<'_> {
 
     fn refuse_duplicates(&self, first_name: usize) -> Result<(), JsonError> {
         let names = self.names.get(first_name..).unwrap_or_default();
-        let duplicate = if names.len() <= PAIRWISE {
+        let is_simple = names.len() <= PAIRWISE && names.iter().all(|name| !name.has_escapes);
+        let duplicate = if is_simple {
             names.iter().enumerate().find_map(|(index, name)| {
                 let earlier = names.get(..index).unwrap_or_default();
                 earlier
                     .iter()
-                    .any(|other| other.same_as(name, self.text))
+                    .any(|other| other.span.of(self.text) == name.span.of(self.text))
                     .then_some(name.span)
             })
         } else {
@@ -374,8 +387,4 @@ impl Scanner<'_> {
             offset: self.at,
         }
     }
-}
-
-fn ends_plain_text(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
 }

@@ -71,13 +71,6 @@ impl Name {
             self.span.of(text) == wanted.as_bytes()
         }
     }
-
-    pub(super) fn same_as(&self, other: &Self, text: &[u8]) -> bool {
-        if self.has_escapes || other.has_escapes {
-            return self.decoded(text) == other.decoded(text);
-        }
-        self.span.of(text) == other.span.of(text)
-    }
 }
 
 pub(super) fn is_high_surrogate(unit: u32) -> bool {
