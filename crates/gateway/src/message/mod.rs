@@ -9,6 +9,7 @@
 pub mod call;
 pub mod envelope;
 pub mod framing;
+pub mod headers;
 pub mod json;
 pub mod methods;
 pub mod refusal;

@@ -51,7 +51,7 @@ pub enum Fault {
     LoneSurrogate,
     /// A number too large for a double.
     NumberOutOfRange,
-    /// Containers nested deeper than [`MAX_DEPTH`].
+    /// Containers nested deeper than [`super::MAX_DEPTH`].
     TooDeep,
     /// Longer than the limit.
     TooLarge,

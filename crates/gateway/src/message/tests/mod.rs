@@ -1,6 +1,7 @@
 mod call;
 mod envelope;
 mod framing;
+mod headers;
 mod json;
 mod refusal;
 mod splice;
