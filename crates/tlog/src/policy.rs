@@ -209,7 +209,8 @@ struct Group {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Definition {
     Group(Group),
-    Witness(PolicyWitness),
+    // Boxed: a key with its decoded point is several times a group's size.
+    Witness(Box<PolicyWitness>),
 }
 
 impl Definition {
@@ -288,7 +289,7 @@ impl Policy {
             .iter()
             .filter_map(|definition| match definition {
                 Definition::Group(_) => None,
-                Definition::Witness(witness) => Some(witness),
+                Definition::Witness(witness) => Some(witness.as_ref()),
             })
     }
 

@@ -94,11 +94,11 @@ impl Parser {
         }
         self.define(
             name,
-            Definition::Witness(PolicyWitness {
+            Definition::Witness(Box::new(PolicyWitness {
                 name: name.to_vec(),
                 key,
                 url,
-            }),
+            })),
         )
     }
 

@@ -1,6 +1,6 @@
 //! Appending to a tiled tree while holding only its right edge.
 
-use super::{LEVELS, TileError, TileId, TileReadError, Width, full_root};
+use super::{LEVELS, TileId, TileReadError, Width, full_root};
 use crate::tree::{EMPTY_ROOT, Hash, TreeError, fold_right};
 
 /// One tile and its bytes, ready to be written.
@@ -158,10 +158,4 @@ fn peaks(hashes: &[Hash]) -> Vec<Hash> {
         rest = tail;
     }
     peaks
-}
-
-impl<E> From<TileError> for TileReadError<E> {
-    fn from(error: TileError) -> Self {
-        Self::Tile(error)
-    }
 }

@@ -36,6 +36,12 @@ impl<E> TileReadError<E> {
     }
 }
 
+impl<E> From<TileError> for TileReadError<E> {
+    fn from(error: TileError) -> Self {
+        Self::Tile(error)
+    }
+}
+
 /// The tiles that hold these nodes in a tree of `size` leaves, each once, sorted.
 ///
 /// # Errors

@@ -229,7 +229,7 @@ fn faulty_cosignatures_are_refused() {
         let line = NoteSignature::new(verifier.name().clone(), verifier.id(), signature).unwrap();
         let note = Note::new(text.clone(), vec![line]).unwrap();
         assert_eq!(
-            note.verify(&[verifier.clone()]),
+            note.verify(std::slice::from_ref(verifier)),
             Err(NoteError::BadSignature {
                 name: verifier.name().clone(),
                 reason

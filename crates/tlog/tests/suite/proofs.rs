@@ -92,15 +92,12 @@ fn inclusion_holds_for_every_leaf_of_every_size() {
     for size in SIZES {
         let tree = &leaves[..size];
         let (root, count) = (model::mth(tree), size as u64);
-        for index in 0..size {
+        for (index, leaf) in tree.iter().enumerate() {
             let at = index as u64;
             let path = prove_inclusion(at, count, &LeafSlice(tree)).unwrap();
             assert_eq!(path, model::path(index, tree), "leaf {index} of {size}");
             assert_eq!(inclusion_length(at, count), Ok(path.len()));
-            assert_eq!(
-                verify_inclusion(&leaves[index], at, count, &path, &root),
-                Ok(())
-            );
+            assert_eq!(verify_inclusion(leaf, at, count, &path, &root), Ok(()));
         }
     }
 }
