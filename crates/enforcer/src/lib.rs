@@ -1,3 +1,40 @@
-//! Decide, journal, batch, publish: the policy decision point and its evidence.
+//! The enforcer: decide, journal, batch, publish.
+//!
+//! [`Enforcer::authorize`] decides a call and makes the record of it durable before anyone hears
+//! the verdict. An allowed call comes with a [`Permit`], which must be completed and records what
+//! became of it. The journal of signed records is the only durable state: budgets, channels and
+//! open calls are derived from it when the enforcer starts.
+//!
+//! In the background [`seal`] puts records into signed batches, and [`publish`] has the batches'
+//! commitments logged; [`receipts`] builds receipts from what both left in the journal.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`policy`] | what is asked of a policy engine |
+//! | [`call`] | what the enforcer is asked and what it answers |
+//! | [`decide`], [`permit`] | a call's life |
+//! | [`ledger`] | budgets |
+//! | [`journal`] | the durable records |
+//! | [`operators`] | other operators' keys |
 
+pub mod call;
+mod channel;
+pub mod decide;
+mod enforcer;
+pub mod environment;
+mod error;
+mod identity;
+mod incoming;
+mod input;
+pub mod journal;
+pub mod ledger;
+pub mod operators;
+pub mod permit;
 pub mod policy;
+mod replay;
+mod stream;
+
+pub use decide::{Decided, Pending};
+pub use enforcer::{Enforcer, Settings, StartReport};
+pub use error::{Blocked, EnforcerError};
+pub use permit::{Completion, PendingOutcome, Permit};

@@ -46,7 +46,11 @@ impl DisclosedField {
         }
     }
 
-    fn from_key(key: u64) -> Result<Self, Failure> {
+    /// The field with this key.
+    ///
+    /// # Errors
+    /// [`FailureCode::StructureOutOfRange`] when no field that can be disclosed has it.
+    pub fn from_key(key: u64) -> Result<Self, Failure> {
         [Self::Parameters, Self::EvaluationInput, Self::Result]
             .into_iter()
             .find(|field| field.key() == key)

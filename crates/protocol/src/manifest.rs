@@ -38,7 +38,7 @@ pub struct Manifest {
     pub enforcers: Vec<PublicKey>,
     /// Where the operator's exchange API is, if it has one.
     pub exchange: Option<String>,
-    /// Keys that are not valid any more.
+    /// Keys that are not valid any more. A revocation is final: every later version repeats it.
     pub revoked: Vec<KeyThumbprint>,
 }
 
@@ -194,7 +194,11 @@ impl UnverifiedManifest {
             .find(|root| root.thumbprint() == kid && !earlier.revoked.contains(&kid));
         let follows = self.manifest.operator == earlier.operator
             && Some(self.manifest.version) == earlier.version.next()
-            && self.manifest.previous == Some(before.digest);
+            && self.manifest.previous == Some(before.digest)
+            && earlier
+                .revoked
+                .iter()
+                .all(|kid| self.manifest.revoked.contains(kid));
         match root {
             Some(root) if follows => self.object.verify(root)?,
             _ => {

@@ -34,6 +34,12 @@ macro_rules! text_type {
                 Ok(Self(text))
             }
 
+            /// Wraps a literal of the program, which debug builds check.
+            pub fn literal(text: &'static str) -> Self {
+                debug_assert!(Self::new(text).is_ok(), "`{text}` is not a valid name");
+                Self(text.to_owned())
+            }
+
             /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0

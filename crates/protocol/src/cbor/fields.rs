@@ -51,14 +51,21 @@ impl Fields {
     /// The value of `key`.
     ///
     /// # Errors
-    /// [`FailureCode::StructureMissingField`] when there is none.
+    /// [`FailureCode::StructureUnknownField`] when a field that nobody asked for stands before its
+    /// place, [`FailureCode::StructureMissingField`] when there is just none.
     pub fn required(&mut self, key: i64) -> Result<Value, Failure> {
-        self.optional(key).ok_or_else(|| {
-            Failure::new(
+        if let Some(value) = self.optional(key) {
+            return Ok(value);
+        }
+        match &self.next {
+            Some((Value::Integer(found), _)) if rank(i128::from(*found)) < rank(key.into()) => {
+                Err(self.unknown(&Value::Integer(*found)))
+            }
+            _ => Err(Failure::new(
                 FailureCode::StructureMissingField,
                 format!("{} has no field {key}", self.place),
-            )
-        })
+            )),
+        }
     }
 
     /// Ends the map.
@@ -66,20 +73,27 @@ impl Fields {
     /// # Errors
     /// [`FailureCode::StructureUnknownField`] when a field was not asked for.
     pub fn finish(self) -> Result<(), Failure> {
-        match self.next {
+        match &self.next {
             None => Ok(()),
-            Some((key, _)) => {
-                let key = match key {
-                    Value::Integer(key) => i128::from(key).to_string(),
-                    _ => "that is not an integer".to_owned(),
-                };
-                Err(Failure::new(
-                    FailureCode::StructureUnknownField,
-                    format!("{} has an unknown field {key}", self.place),
-                ))
-            }
+            Some((key, _)) => Err(self.unknown(key)),
         }
     }
+
+    fn unknown(&self, key: &Value) -> Failure {
+        let key = match key {
+            Value::Integer(key) => i128::from(*key).to_string(),
+            _ => "that is not an integer".to_owned(),
+        };
+        Failure::new(
+            FailureCode::StructureUnknownField,
+            format!("{} has an unknown field {key}", self.place),
+        )
+    }
+}
+
+/// Where an integer key stands in bytewise order: 0, 1, 2, … and after them -1, -2, -3, ….
+const fn rank(key: i128) -> (bool, i128) {
+    (key < 0, key.abs())
 }
 
 fn wrong(place: &str, expected: &str) -> Failure {
@@ -182,5 +196,14 @@ mod tests {
         let mut fields = Fields::of(map(&[2]), "thing").unwrap();
         let refused = fields.required(1).unwrap_err();
         assert_eq!(refused.code(), FailureCode::StructureMissingField);
+    }
+
+    #[test]
+    fn an_unknown_field_is_not_called_a_missing_one() {
+        for (present, asked) in [(2, 3), (0, 1), (7, -1), (-1, -65537)] {
+            let mut fields = Fields::of(map(&[present]), "thing").unwrap();
+            let refused = fields.required(asked).unwrap_err();
+            assert_eq!(refused.code(), FailureCode::StructureUnknownField);
+        }
     }
 }

@@ -1,0 +1,278 @@
+//! The enforcer: decides, and writes down what it decided before anyone hears of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use counterfoil_durable::committer::{Committer, Options};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint};
+use counterfoil_protocol::keys::SigningKey;
+use counterfoil_protocol::names::{OperatorName, ReasonCode};
+use counterfoil_protocol::record::{Acknowledgement, Body, Event};
+use tokio::sync::Notify;
+
+use crate::environment::Environment;
+use crate::error::{Blocked, EnforcerError};
+use crate::identity::SigningIdentity;
+use crate::journal::{Item, JournalReader, JournalWriter, Opening};
+use crate::ledger::{Budget, Ledger};
+use crate::operators::Operators;
+use crate::policy::Policy;
+use crate::replay;
+use crate::stream::{Appended, Stream, Written};
+
+/// What an enforcer is made of.
+#[derive(Debug)]
+pub struct Settings {
+    /// The operator.
+    pub operator: OperatorName,
+    /// The enforcer key.
+    pub key: SigningKey,
+    /// The policy engine.
+    pub policy: Arc<dyn Policy>,
+    /// The agents' budgets.
+    pub budgets: Vec<Budget>,
+    /// Where the journal is. It must exist: an enforcer never starts from nothing by accident.
+    pub journal: PathBuf,
+    /// Whether parameters, results and evaluation inputs are kept in clear beside the records.
+    pub keep_clear_text: bool,
+    /// How far a request's time may be from ours, in milliseconds.
+    pub freshness_millis: u64,
+    /// How many records may wait to be logged before everything is denied; none when there is no
+    /// log.
+    pub backlog_limit: Option<u64>,
+    /// At how many unsealed records a batch is sealed without waiting for its time.
+    pub batch_records: u64,
+    /// The operators it may deal with.
+    pub operators: Arc<Operators>,
+    /// Time and randomness.
+    pub environment: Environment,
+}
+
+/// What an enforcer found when it started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartReport {
+    /// How many records the journal held.
+    pub records: u64,
+    /// How many calls an earlier run had left without an outcome. Each has one now: `unknown`.
+    pub unresolved: u64,
+}
+
+/// The policy decision point. Cheap to clone; safe to call from many threads at once.
+#[derive(Clone, Debug)]
+pub struct Enforcer {
+    pub(crate) core: Arc<Core>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) identity: SigningIdentity,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) policy_set: ContentDigest,
+    pub(crate) operators: Arc<Operators>,
+    pub(crate) environment: Environment,
+    pub(crate) journal: PathBuf,
+    pub(crate) keep_clear_text: bool,
+    pub(crate) freshness_millis: u64,
+    pub(crate) backlog_limit: Option<u64>,
+    pub(crate) batch_records: u64,
+    stream: Mutex<Stream>,
+    pub(crate) committer: Committer<JournalWriter>,
+    /// Rung when a batch is full.
+    pub(crate) batch_full: Notify,
+}
+
+impl Enforcer {
+    /// Opens the journal, replays it, resolves what a crash left open, and is ready to decide; or,
+    /// when a log is configured, to decide as soon as [`Enforcer::unblock`] says that the log
+    /// knows no more of this stream than the journal does.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`] when it cannot be opened, [`EnforcerError::JournalForeign`] or
+    /// [`EnforcerError::JournalBroken`] when it is not what this enforcer wrote.
+    pub fn open(settings: Settings) -> Result<(Self, StartReport), EnforcerError> {
+        let connection = JournalReader::open_for_writing(&settings.journal)?;
+        let writer = JournalWriter::new(&settings.journal)
+            .map_err(|error| EnforcerError::Journal(error.to_string()))?;
+        let kid = settings.key.public().thumbprint();
+        let reader = JournalReader::open(&settings.journal)?;
+        let owner = reader.identity()?;
+        if owner.operator != settings.operator || owner.kid != kid {
+            return Err(EnforcerError::JournalForeign(format!(
+                "operator `{}`, key {}; this is operator `{}`, key {kid}",
+                owner.operator, owner.kid, settings.operator
+            )));
+        }
+        let ledger = Ledger::new(settings.budgets);
+        let mut stream = replay::replay(&reader, settings.key.public(), &owner, ledger)?;
+        let records = stream.next.get();
+        if settings.backlog_limit.is_some() {
+            stream.blocked = Some(Blocked::LogUnconfirmed("not asked yet".to_owned()));
+        }
+        let committer = Committer::spawn(connection, writer, Options::default())?;
+        let core = Core {
+            identity: SigningIdentity {
+                operator: settings.operator,
+                kid,
+                key: settings.key,
+            },
+            policy_set: settings.policy.digest(),
+            policy: settings.policy,
+            operators: settings.operators,
+            environment: settings.environment,
+            journal: settings.journal,
+            keep_clear_text: settings.keep_clear_text,
+            freshness_millis: settings.freshness_millis,
+            backlog_limit: settings.backlog_limit,
+            batch_records: settings.batch_records.max(1),
+            stream: Mutex::new(stream),
+            committer,
+            batch_full: Notify::new(),
+        };
+        let unresolved = replay::resolve_open_calls(&core)?;
+        if records == 0 {
+            core.write(Body::Control(Event::StreamOpened))?
+                .ticket
+                .wait()?;
+        }
+        let started = Event::Started {
+            policy_set: core.policy_set,
+            unresolved,
+        };
+        core.write(Body::Control(started))?.ticket.wait()?;
+        Ok((
+            Self {
+                core: Arc::new(core),
+            },
+            StartReport {
+                records,
+                unresolved,
+            },
+        ))
+    }
+
+    /// The operator.
+    pub fn operator(&self) -> &OperatorName {
+        &self.core.identity.operator
+    }
+
+    /// The enforcer key, which names the stream.
+    pub fn kid(&self) -> KeyThumbprint {
+        self.core.identity.kid
+    }
+
+    /// Signs a message with the enforcer key, for the exchange API's message signatures.
+    pub fn sign_message(&self, message: &[u8]) -> [u8; 64] {
+        self.core.identity.key.sign(message)
+    }
+
+    /// The operators it may deal with.
+    pub fn operators(&self) -> &Arc<Operators> {
+        &self.core.operators
+    }
+
+    /// Where the journal is.
+    pub fn journal_path(&self) -> &Path {
+        &self.core.journal
+    }
+
+    /// Time and randomness.
+    pub fn environment(&self) -> &Environment {
+        &self.core.environment
+    }
+
+    /// Why it refuses to decide now, if it does.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Blocked`], or [`EnforcerError::Commit`] once the journal has failed.
+    pub fn ready(&self) -> Result<(), EnforcerError> {
+        if let Some(stopped) = self.core.committer.stopped() {
+            return Err(stopped.into());
+        }
+        self.core.check_open(&self.core.stream())
+    }
+
+    /// Blocks or unblocks all decisions.
+    pub fn set_blocked(&self, blocked: Option<Blocked>) {
+        self.core.stream().blocked = blocked;
+    }
+
+    /// Both heads of the channel to a counterparty: our last record, and the last of theirs
+    /// without a gap before it.
+    pub fn channel_heads(
+        &self,
+        counterparty: &OperatorName,
+    ) -> (Option<Acknowledgement>, Option<Acknowledgement>) {
+        let stream = self.core.stream();
+        match stream.channels.get(counterparty) {
+            Some(channel) => (channel.sent(), channel.received()),
+            None => (None, None),
+        }
+    }
+
+    /// Records that a message was refused before it could be understood as an action.
+    ///
+    /// # Errors
+    /// When the record cannot be written. The message stays refused.
+    pub async fn refuse_message(&self, reason: ReasonCode) -> Result<(), EnforcerError> {
+        let written = self
+            .core
+            .write(Body::Control(Event::MessageRefused { reason }))?;
+        Ok(written.ticket.await?)
+    }
+
+    /// Writes out what waits and closes the journal. Nothing is decided after.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Commit`] when the journal had failed before.
+    pub fn close(&self) -> Result<(), EnforcerError> {
+        Ok(self.core.committer.close()?)
+    }
+}
+
+impl Core {
+    pub(crate) fn stream(&self) -> MutexGuard<'_, Stream> {
+        // Nothing that holds the lock panics between two states of the stream.
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether decisions may be made at all.
+    pub(crate) fn check_open(&self, stream: &Stream) -> Result<(), EnforcerError> {
+        if let Some(blocked) = &stream.blocked {
+            return Err(EnforcerError::Blocked(blocked.clone()));
+        }
+        let waiting = stream.next.get().saturating_sub(stream.unlogged.get());
+        match self.backlog_limit {
+            Some(limit) if waiting > limit => {
+                Err(EnforcerError::Blocked(Blocked::Backlog { waiting, limit }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until everything queued so far is durable.
+    pub(crate) fn flush(&self) -> Result<(), EnforcerError> {
+        Ok(self.committer.submit(Item::Received(Vec::new()))?.wait()?)
+    }
+
+    /// Appends and signs a record that belongs to no call.
+    pub(crate) fn write(&self, body: Body) -> Result<Written, EnforcerError> {
+        let mut stream = self.stream();
+        self.append(&mut stream, body, Vec::new())?
+            .sign(&self.identity)
+    }
+
+    /// Appends a record at the present time.
+    pub(crate) fn append(
+        &self,
+        stream: &mut Stream,
+        body: Body,
+        openings: Vec<Opening>,
+    ) -> Result<Appended, EnforcerError> {
+        let now = self.environment.clock.now();
+        let appended = stream.append(&self.identity, &self.committer, now, body, openings)?;
+        if stream.next.get().saturating_sub(stream.unsealed.get()) >= self.batch_records {
+            self.batch_full.notify_one();
+        }
+        Ok(appended)
+    }
+}

@@ -1,0 +1,134 @@
+//! Why the enforcer cannot work, as opposed to why it denies.
+
+use counterfoil_durable::committer::CommitError;
+use counterfoil_protocol::Failure;
+use counterfoil_protocol::names::ReasonCode;
+
+/// Why the enforcer could not do what was asked. Whoever gets one of these while deciding denies.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EnforcerError {
+    /// The journal could not be opened, created or read.
+    #[error("journal: {0}")]
+    Journal(String),
+    /// The journal does not hold together: something was changed, cut or swapped.
+    #[error("the journal does not hold together: {0}")]
+    JournalBroken(String),
+    /// The journal belongs to another operator or key.
+    #[error("the journal belongs to {0}")]
+    JournalForeign(String),
+    /// A record could not be made durable. Nothing is decided any more until the next start.
+    #[error("a record could not be written: {0}")]
+    Commit(String),
+    /// Too many decisions are waiting to be written.
+    #[error("too many decisions are waiting to be written")]
+    Busy,
+    /// The enforcer refuses to decide for now.
+    #[error("{}", .0.detail())]
+    Blocked(Blocked),
+    /// The system has no randomness to give.
+    #[error("no randomness: {0}")]
+    Entropy(String),
+    /// The numbers of the stream or a channel are used up.
+    #[error("the stream has no more numbers")]
+    Exhausted,
+    /// A name, key or other object is not acceptable.
+    #[error("{0}")]
+    Protocol(#[from] Failure),
+    /// The log refused or could not be reached.
+    #[error("log: {0}")]
+    Log(String),
+    /// What another operator sent is refused.
+    #[error("{explanation} ({reason})")]
+    Refused {
+        /// Why, for machines.
+        reason: ReasonCode,
+        /// Why, for people.
+        explanation: String,
+    },
+    /// What was asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+impl EnforcerError {
+    /// A stable code for machines.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Journal(_) => "journal_unavailable",
+            Self::JournalBroken(_) => "journal_broken",
+            Self::JournalForeign(_) => "journal_foreign",
+            Self::Commit(_) => "journal_write_failed",
+            Self::Busy => "enforcer_busy",
+            Self::Blocked(blocked) => blocked.code(),
+            Self::Entropy(_) => "entropy_unavailable",
+            Self::Exhausted => "stream_exhausted",
+            Self::Protocol(failure) => failure.code().as_str(),
+            Self::Log(_) => "log_unavailable",
+            Self::Refused { .. } => "evidence_refused",
+            Self::NotFound(_) => "not_found",
+        }
+    }
+}
+
+impl From<counterfoil_durable::Error> for EnforcerError {
+    fn from(error: counterfoil_durable::Error) -> Self {
+        Self::Journal(error.to_string())
+    }
+}
+
+impl From<rusqlite::Error> for EnforcerError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Journal(error.to_string())
+    }
+}
+
+impl From<CommitError> for EnforcerError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Full { .. } => Self::Busy,
+            other => Self::Commit(other.to_string()),
+        }
+    }
+}
+
+/// Why an enforcer that is otherwise sound refuses to decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// The log has not yet confirmed that it knows no more of this stream than the journal does.
+    LogUnconfirmed(String),
+    /// The log knows commitments that the journal does not: the journal is older than its past.
+    JournalBehindLog(String),
+    /// More records wait to be logged than the configuration allows.
+    Backlog {
+        /// How many records wait.
+        waiting: u64,
+        /// How many may.
+        limit: u64,
+    },
+}
+
+impl Blocked {
+    /// A stable code for machines.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::LogUnconfirmed(_) => "log_unconfirmed",
+            Self::JournalBehindLog(_) => "journal_behind_log",
+            Self::Backlog { .. } => "log_backlog",
+        }
+    }
+
+    /// What is wrong, for people.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::LogUnconfirmed(detail) => {
+                format!("the log has not confirmed the journal yet: {detail}")
+            }
+            Self::JournalBehindLog(detail) => {
+                format!("the log knows more of this stream than the journal: {detail}")
+            }
+            Self::Backlog { waiting, limit } => {
+                format!("{waiting} records wait to be logged, at most {limit} may")
+            }
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! What another operator sends: checked before anything else runs.
+//!
+//! Spec: mcp §5 (the checks, in order, and their reason codes).
+
+use counterfoil_protocol::digest::{ContentDigest, RecordId, Salt};
+use counterfoil_protocol::names::{AgentName, OperatorName, ReasonCode};
+use counterfoil_protocol::numbers::UnixMillis;
+use counterfoil_protocol::record::{Actor, Body, Request, UnverifiedRecord, VerifiedRecord};
+
+use crate::call::{Call, Envelope, MAX_ENVELOPE_RECORDS};
+use crate::channel::Discontinuity;
+use crate::enforcer::{Core, Enforcer};
+use crate::error::EnforcerError;
+use crate::journal::{Item, Received};
+
+/// Why something that came from another operator is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: ReasonCode,
+    pub(crate) explanation: String,
+}
+
+/// An envelope whose records have been parsed and whose signatures have been verified.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    counterparty: Option<OperatorName>,
+    records: Vec<(VerifiedRecord, Vec<u8>)>,
+    pub(crate) salt: Option<Salt>,
+    refusal: Option<Refusal>,
+}
+
+/// An envelope that has been taken into its channel.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// The operator, once its signature is beyond doubt.
+    pub(crate) counterparty: Option<OperatorName>,
+    /// The request that the call is about, when it is authentic.
+    pub(crate) request: Option<RecordId>,
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// Parses and verifies what came with a call. Takes no lock for long.
+pub(crate) fn check(core: &Core, envelope: Option<&Envelope>) -> Incoming {
+    let mut incoming = Incoming::default();
+    let Some(envelope) = envelope else {
+        incoming.refuse(
+            "evidence_missing",
+            "the call came without a signed request".to_owned(),
+        );
+        return incoming;
+    };
+    incoming.salt = envelope.salt;
+    if let Err(refusal) = incoming.verify(core, envelope) {
+        incoming.refusal = Some(refusal);
+    }
+    incoming
+}
+
+/// The actor of a call whose sender is not known.
+pub(crate) fn unknown_actor(operator: &OperatorName) -> Actor {
+    Actor {
+        operator: operator.clone(),
+        agent: AgentName::literal("(unknown)"),
+        on_behalf_of: None,
+        session: None,
+    }
+}
+
+impl Incoming {
+    fn refuse(&mut self, reason: &'static str, explanation: String) {
+        self.refusal = Some(Refusal::new(reason, explanation));
+    }
+
+    fn verify(&mut self, core: &Core, envelope: &Envelope) -> Result<(), Refusal> {
+        if envelope.records.is_empty() || envelope.records.len() > MAX_ENVELOPE_RECORDS {
+            return Err(Refusal::new(
+                "evidence_malformed",
+                format!("{} records came with the call", envelope.records.len()),
+            ));
+        }
+        for bytes in &envelope.records {
+            let record = UnverifiedRecord::parse(bytes)
+                .map_err(|failure| Refusal::new(failure.code().as_str(), failure.to_string()))?;
+            let link = record.unverified_content().channel();
+            if link.is_none_or(|link| link.counterparty != core.identity.operator) {
+                return Err(Refusal::new(
+                    "channel_mismatch",
+                    format!(
+                        "a record that came is not meant for {}",
+                        core.identity.operator
+                    ),
+                ));
+            }
+            if self
+                .counterparty
+                .as_ref()
+                .is_some_and(|first| first != record.issuer())
+            {
+                return Err(Refusal::new(
+                    "evidence_malformed",
+                    "records of two operators came with one call".to_owned(),
+                ));
+            }
+            let key = core
+                .operators
+                .enforcer_key(record.issuer(), record.kid())
+                .map_err(|failure| Refusal::new(failure.code().as_str(), failure.to_string()))?;
+            let verified = record
+                .verify(&key)
+                .map_err(|failure| Refusal::new(failure.code().as_str(), failure.to_string()))?;
+            self.counterparty = Some(verified.issuer().clone());
+            self.records.push((verified, bytes.to_vec()));
+        }
+        Ok(())
+    }
+
+    /// The actor of the request, when it is authentic.
+    pub(crate) fn actor(&self) -> Option<Actor> {
+        self.request().map(|(_, request)| request.actor.clone())
+    }
+
+    fn request(&self) -> Option<(&VerifiedRecord, &Request)> {
+        match self.records.last() {
+            Some((record, _)) if self.refusal.is_none() => match &record.record().body {
+                Body::Request(request) => Some((record, request)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Takes the records into their channel and judges the call they came with.
+    pub(crate) fn arrive(
+        self,
+        core: &Core,
+        call: &Call<'_>,
+        parameters: ContentDigest,
+        now: UnixMillis,
+    ) -> Result<Arrival, EnforcerError> {
+        if let Some(refusal) = self.refusal {
+            // A signature that failed names nobody; one that holds names its operator.
+            return Ok(Arrival {
+                counterparty: None,
+                request: None,
+                refusal: Some(refusal),
+            });
+        }
+        let Some(counterparty) = self.counterparty.clone() else {
+            let refusal = Refusal::new("evidence_missing", "no record came".to_owned());
+            return Ok(Arrival {
+                counterparty: None,
+                request: None,
+                refusal: Some(refusal),
+            });
+        };
+        let request = self.request().map(|(record, request)| {
+            let refusal = judge(record, request, &counterparty, call, parameters, now, core);
+            (record.id(), refusal)
+        });
+        let joined = join(core, &counterparty, &self.records)?;
+        let Some((id, refusal)) = request else {
+            let refusal = joined.err().unwrap_or_else(|| {
+                Refusal::new(
+                    "evidence_malformed",
+                    "the last record is not a request".to_owned(),
+                )
+            });
+            return Ok(Arrival {
+                counterparty: Some(counterparty),
+                request: None,
+                refusal: Some(refusal),
+            });
+        };
+        let first_time = core.stream().channel(&counterparty).take_undecided(id);
+        let refusal = match joined {
+            Err(refusal) => Some(refusal),
+            Ok(()) if !first_time => Some(Refusal::new(
+                "request_replayed",
+                format!("request {id} has been decided already"),
+            )),
+            Ok(()) => refusal,
+        };
+        Ok(Arrival {
+            counterparty: Some(counterparty),
+            request: Some(id),
+            refusal,
+        })
+    }
+}
+
+/// Checks the request itself against the call that it came with.
+fn judge(
+    record: &VerifiedRecord,
+    request: &Request,
+    counterparty: &OperatorName,
+    call: &Call<'_>,
+    parameters: ContentDigest,
+    now: UnixMillis,
+    core: &Core,
+) -> Option<Refusal> {
+    if request.actor.operator != *counterparty {
+        return Some(Refusal::new(
+            "actor_mismatch",
+            format!(
+                "{counterparty} asks for an agent of {}",
+                request.actor.operator
+            ),
+        ));
+    }
+    if request.action.verb != call.verb
+        || request.action.tool != call.tool
+        || request.action.server != call.server
+    {
+        return Some(Refusal::new(
+            "action_mismatch",
+            format!(
+                "the request is for {} {} of {}, the call for {} {} of {}",
+                request.action.verb,
+                request.action.tool,
+                request.action.server,
+                call.verb,
+                call.tool,
+                call.server
+            ),
+        ));
+    }
+    if request.parameters != parameters {
+        return Some(Refusal::new(
+            "parameters_mismatch",
+            "the parameters are not those that were signed for".to_owned(),
+        ));
+    }
+    let time = record.record().time;
+    let distance = now.since(time).max(time.since(now));
+    if distance > core.freshness_millis {
+        return Some(Refusal::new(
+            "request_stale",
+            format!(
+                "the request's time is {distance} ms from ours, at most {} are allowed",
+                core.freshness_millis
+            ),
+        ));
+    }
+    None
+}
+
+/// Takes authentic records into the channel and queues them for the journal, in one step.
+pub(crate) fn join(
+    core: &Core,
+    counterparty: &OperatorName,
+    records: &[(VerifiedRecord, Vec<u8>)],
+) -> Result<Result<(), Refusal>, EnforcerError> {
+    let mut stream = core.stream();
+    let channel = stream.channel(counterparty);
+    let mut received = Vec::new();
+    let mut refusal = None;
+    for (record, bytes) in records {
+        let keep = match channel.receive(record.id(), record.record()) {
+            Ok(new) => new,
+            Err(discontinuity) => {
+                refusal = Some(Refusal::discontinuity(discontinuity));
+                // A fork is evidence against whoever signed it: it is kept. A gap is not.
+                !matches!(discontinuity, Discontinuity::Gap { .. })
+            }
+        };
+        if keep {
+            received.push(Received {
+                operator: counterparty.clone(),
+                bytes: bytes.clone(),
+            });
+        }
+        if refusal.is_some() {
+            break;
+        }
+    }
+    if !received.is_empty() {
+        // Nobody waits for this ticket: whatever is made because of these records comes after
+        // them in the same queue, and is durable only when they are.
+        let _ticket = core.committer.submit(Item::Received(received))?;
+    }
+    drop(stream);
+    Ok(refusal.map_or(Ok(()), Err))
+}
+
+/// Verifies what came with an answer of `counterparty` and takes it into the channel.
+pub(crate) fn join_answer(
+    core: &Core,
+    counterparty: &OperatorName,
+    envelope: &Envelope,
+) -> Result<Result<(), Refusal>, EnforcerError> {
+    let incoming = check(core, Some(envelope));
+    if let Some(refusal) = incoming.refusal {
+        return Ok(Err(refusal));
+    }
+    if incoming.counterparty.as_ref() != Some(counterparty) {
+        return Ok(Err(Refusal::new(
+            "evidence_malformed",
+            format!("the answer's records are not of {counterparty}"),
+        )));
+    }
+    join(core, counterparty, &incoming.records)
+}
+
+impl Enforcer {
+    /// Takes in records that came outside of a call: pushed or pulled through the exchange API.
+    /// They are durable when this returns.
+    ///
+    /// # Errors
+    /// [`EnforcerError::NotFound`] naming the reason when they are refused; an error of the
+    /// journal when they cannot be written.
+    pub fn ingest(&self, envelope: &Envelope) -> Result<OperatorName, EnforcerError> {
+        let incoming = check(&self.core, Some(envelope));
+        let refused = |refusal: Refusal| EnforcerError::Refused {
+            reason: refusal.reason,
+            explanation: refusal.explanation,
+        };
+        if let Some(refusal) = incoming.refusal {
+            return Err(refused(refusal));
+        }
+        let counterparty = incoming.counterparty.ok_or(EnforcerError::Busy)?;
+        join(&self.core, &counterparty, &incoming.records)?.map_err(refused)?;
+        self.core.flush()?;
+        Ok(counterparty)
+    }
+
+    /// All our records of a channel that the counterparty has not acknowledged, durable.
+    ///
+    /// # Errors
+    /// When the journal has failed.
+    pub fn unacknowledged(&self, counterparty: &OperatorName) -> Result<Envelope, EnforcerError> {
+        let sent = self.core.stream().channel(counterparty).unacknowledged();
+        self.core.flush()?;
+        let records = sent
+            .iter()
+            .filter_map(|sent| sent.bytes.wait().cloned())
+            .collect();
+        Ok(Envelope {
+            records,
+            salt: None,
+        })
+    }
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: &'static str, explanation: String) -> Self {
+        Self {
+            reason: ReasonCode::literal(reason),
+            explanation,
+        }
+    }
+
+    fn discontinuity(discontinuity: Discontinuity) -> Self {
+        match discontinuity {
+            Discontinuity::Gap { expected } => Self::new(
+                "channel_gap",
+                format!("records are missing; the next one expected is {expected}"),
+            ),
+            Discontinuity::Fork { sequence } => Self::new(
+                "channel_fork",
+                format!("another record has number {sequence} of this channel"),
+            ),
+            Discontinuity::Acknowledgement => Self::new(
+                "acknowledgement_invalid",
+                "a record acknowledges one that was never sent".to_owned(),
+            ),
+        }
+    }
+}

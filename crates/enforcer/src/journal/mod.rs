@@ -1,0 +1,95 @@
+//! The journal: the only durable state of an enforcer.
+//!
+//! One SQLite file. Records are keyed by their sequence; what was received is kept beside them in
+//! the order it came; batches hold the commitments and what the log answered. Every other table
+//! can be rebuilt from these. One committer thread writes, anyone may read.
+
+mod read;
+mod write;
+
+use std::path::Path;
+use std::time::Duration;
+
+use counterfoil_durable::sqlite::{self, Format};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, Salt};
+use counterfoil_protocol::disclosure::{DisclosedField, Disclosure, salted_digest};
+use counterfoil_protocol::names::OperatorName;
+
+pub use read::{BatchRow, JournalReader, ReceivedRow};
+pub(crate) use write::{Item, JournalWriter, Received, Slot};
+
+use crate::error::EnforcerError;
+
+/// The file name of a journal in an operator's home.
+pub const FILE_NAME: &str = "journal.sqlite";
+
+const FORMAT: Format = Format {
+    application_id: 0x4346_4a31, // "CFJ1"
+    version: 1,
+    schema: include_str!("schema.sql"),
+    busy_timeout: Duration::from_secs(5),
+};
+
+/// Whose journal it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The operator.
+    pub operator: OperatorName,
+    /// The enforcer key, which names the stream.
+    pub kid: KeyThumbprint,
+}
+
+/// Creates an empty journal. Its first record is written when the enforcer opens it for the first
+/// time; until then it holds only whose it is.
+///
+/// # Errors
+/// [`EnforcerError::Journal`] when the file exists or cannot be written.
+pub fn create(path: &Path, identity: &Identity) -> Result<(), EnforcerError> {
+    let connection = sqlite::create(path, &FORMAT)?;
+    connection.execute(
+        "INSERT INTO identity (operator, kid) VALUES (?1, ?2)",
+        (identity.operator.as_str(), identity.kid.as_bytes()),
+    )?;
+    connection.close().map_err(|(_, error)| error.into())
+}
+
+/// What opens one salted digest of a record: kept in the journal, never in the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Which field.
+    pub field: DisclosedField,
+    /// Its salt.
+    pub salt: Salt,
+    /// Its content, only where the operator's configuration keeps clear text.
+    pub content: Option<Vec<u8>>,
+}
+
+impl Opening {
+    /// Digests `content` and keeps what opens the digest; the content itself only if `keep`.
+    pub(crate) fn seal(
+        field: DisclosedField,
+        salt: Salt,
+        content: &[u8],
+        keep: bool,
+    ) -> (ContentDigest, Self) {
+        let digest = salted_digest(&salt, field, content);
+        (
+            digest,
+            Self {
+                field,
+                salt,
+                content: keep.then(|| content.to_vec()),
+            },
+        )
+    }
+
+    /// The disclosure, where the content was kept.
+    pub fn disclosure(&self) -> Option<Disclosure> {
+        let content = self.content.clone()?;
+        Some(Disclosure {
+            field: self.field,
+            salt: self.salt,
+            content,
+        })
+    }
+}

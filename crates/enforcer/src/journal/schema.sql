@@ -1,0 +1,40 @@
+-- Whose journal it is: one row.
+CREATE TABLE identity (
+    operator TEXT NOT NULL,
+    kid      BLOB NOT NULL CHECK (length(kid) = 32)
+) STRICT;
+
+-- The stream: every record of this enforcer key, and what opens its salted digests.
+CREATE TABLE record (
+    sequence INTEGER PRIMARY KEY,
+    bytes    BLOB NOT NULL,
+    openings BLOB
+) STRICT;
+
+-- Authentic records of other operators, in the order they came.
+CREATE TABLE received (
+    number   INTEGER PRIMARY KEY,
+    operator TEXT NOT NULL,
+    bytes    BLOB NOT NULL
+) STRICT;
+
+-- Sealed batches: the commitment, and what the log answered.
+CREATE TABLE batch (
+    number     INTEGER PRIMARY KEY,
+    first      INTEGER NOT NULL,
+    count      INTEGER NOT NULL,
+    commitment BLOB NOT NULL,
+    log_proof  BLOB
+) STRICT;
+
+-- Cosigned checkpoints that records name as their beacon.
+CREATE TABLE checkpoint (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    note   BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Where a record's id is: written behind, a batch at a time, and rebuildable.
+CREATE TABLE record_id (
+    id       BLOB PRIMARY KEY CHECK (length(id) = 32),
+    sequence INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,141 @@
+//! The operators this one knows, with their verified manifests.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use counterfoil_protocol::digest::KeyThumbprint;
+use counterfoil_protocol::keys::PublicKey;
+use counterfoil_protocol::manifest::{UnverifiedManifest, VerifiedManifest};
+use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::receipt::LoggedManifest;
+use counterfoil_protocol::trust::Trust;
+use counterfoil_protocol::{Failure, FailureCode};
+use counterfoil_tlog::tlog_proof::TlogProof;
+use counterfoil_tlog::tree::leaf_hash;
+
+/// Known operators. Shared; operators can be added while others are looked up.
+#[derive(Debug, Default)]
+pub struct Operators {
+    known: RwLock<BTreeMap<OperatorName, Known>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    logged: Vec<LoggedManifest>,
+    newest: VerifiedManifest,
+}
+
+impl Operators {
+    /// Adds an operator, or brings what is known of it up to date. The manifests must be an
+    /// unbroken chain from a root key of the trust file; each with a proof that verifies against
+    /// it, unless `unlogged` operators are accepted.
+    ///
+    /// # Errors
+    /// The failure that verification found; nothing is changed then.
+    pub fn add(
+        &self,
+        logged: Vec<LoggedManifest>,
+        trust: &Trust,
+        unlogged: bool,
+    ) -> Result<OperatorName, Failure> {
+        let newest = verify_chain(&logged, trust, unlogged)?;
+        let operator = newest.manifest().operator.clone();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let older = known
+            .get(&operator)
+            .is_some_and(|known| known.newest.manifest().version > newest.manifest().version);
+        if !older {
+            known.insert(operator.clone(), Known { logged, newest });
+        }
+        Ok(operator)
+    }
+
+    /// The enforcer key of an operator with this thumbprint.
+    ///
+    /// # Errors
+    /// [`FailureCode::OperatorUnknown`], [`FailureCode::KeyUnknown`],
+    /// [`FailureCode::KeyRevoked`].
+    pub fn enforcer_key(
+        &self,
+        operator: &OperatorName,
+        kid: KeyThumbprint,
+    ) -> Result<PublicKey, Failure> {
+        self.newest(operator)?.manifest().enforcer(kid).cloned()
+    }
+
+    /// The exchange endpoint of an operator, if it has one.
+    pub fn exchange(&self, operator: &OperatorName) -> Option<String> {
+        self.newest(operator).ok()?.manifest().exchange.clone()
+    }
+
+    /// The manifests of an operator with their proofs, oldest first.
+    pub fn manifests(&self, operator: &OperatorName) -> Vec<LoggedManifest> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(operator)
+            .map(|known| known.logged.clone())
+            .unwrap_or_default()
+    }
+
+    /// The names of all known operators.
+    pub fn names(&self) -> Vec<OperatorName> {
+        self.known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    fn newest(&self, operator: &OperatorName) -> Result<VerifiedManifest, Failure> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(operator)
+            .map(|known| known.newest.clone())
+            .ok_or_else(|| {
+                Failure::new(
+                    FailureCode::OperatorUnknown,
+                    format!("no manifest of operator `{operator}` is known"),
+                )
+            })
+    }
+}
+
+fn verify_chain(
+    logged: &[LoggedManifest],
+    trust: &Trust,
+    unlogged: bool,
+) -> Result<VerifiedManifest, Failure> {
+    let mut newest: Option<VerifiedManifest> = None;
+    for part in logged {
+        let manifest = UnverifiedManifest::parse(&part.manifest)?;
+        let version = manifest.version();
+        let roots = trust.roots(manifest.operator())?;
+        let verified = match &newest {
+            None => manifest.verify_first(|root| roots.contains(root))?,
+            Some(before) => manifest.verify_next(before)?,
+        };
+        match &part.log_proof {
+            Some(proof) => {
+                let not_logged = |detail: String| {
+                    Failure::new(FailureCode::ManifestNotLogged, detail)
+                        .at(&format!("manifest version {version}"))
+                };
+                let proof =
+                    TlogProof::parse(proof).map_err(|error| not_logged(error.to_string()))?;
+                proof
+                    .verify(&leaf_hash(&part.manifest), trust.policy())
+                    .map_err(|error| not_logged(error.to_string()))?;
+            }
+            None if unlogged => {}
+            None => {
+                return Err(Failure::new(
+                    FailureCode::ManifestNotLogged,
+                    format!("manifest version {version} comes without a log proof"),
+                ));
+            }
+        }
+        newest = Some(verified);
+    }
+    newest.ok_or_else(|| Failure::new(FailureCode::ManifestChainBroken, "no manifest"))
+}

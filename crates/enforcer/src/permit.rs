@@ -1,0 +1,304 @@
+//! A permit: the right to execute one allowed call, once, and the duty to say what became of it.
+
+use counterfoil_durable::committer::Ticket;
+use counterfoil_protocol::digest::{ContentDigest, RecordId, Salt};
+use counterfoil_protocol::disclosure::{DisclosedField, salted_digest};
+use counterfoil_protocol::names::{OperatorName, ReasonCode};
+use counterfoil_protocol::numbers::Sequence;
+use counterfoil_protocol::record::{Body, Outcome, OutcomeStatus, Reservation, Verdict};
+
+use crate::call::{AnswerCheck, Envelope};
+use crate::enforcer::Enforcer;
+use crate::error::EnforcerError;
+use crate::incoming;
+use crate::journal::Opening;
+
+/// An allowed call. Complete it; dropping it records that the call was not executed.
+#[derive(Debug)]
+#[must_use = "dropping a permit records that the call was not executed"]
+pub struct Permit {
+    enforcer: Enforcer,
+    record: RecordId,
+    sequence: Sequence,
+    counterparty: Option<OperatorName>,
+    outgoing: bool,
+    salt: Salt,
+    reservations: Vec<Reservation>,
+    settled: bool,
+}
+
+/// What became of an allowed call.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion<'a> {
+    /// What happened.
+    pub status: OutcomeStatus,
+    /// The result or error, as the bytes that came back.
+    pub result: Option<&'a [u8]>,
+}
+
+/// An outcome on its way to the disk.
+#[derive(Debug)]
+#[must_use = "an outcome counts only once it is durable"]
+pub struct PendingOutcome {
+    ticket: Ticket,
+    /// The outcome's record.
+    pub record: RecordId,
+    /// What goes back to the other operator, when it asked. It must not be sent before the record
+    /// is durable.
+    envelope: Option<Envelope>,
+}
+
+impl PendingOutcome {
+    /// Waits until the record is durable; what goes back to the other operator, when it asked.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Commit`] when it could not be written.
+    pub async fn durable(self) -> Result<Option<Envelope>, EnforcerError> {
+        self.ticket.await?;
+        Ok(self.envelope)
+    }
+
+    /// As [`PendingOutcome::durable`], blocking the thread.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Commit`] when it could not be written.
+    pub fn wait(self) -> Result<Option<Envelope>, EnforcerError> {
+        self.ticket.wait()?;
+        Ok(self.envelope)
+    }
+}
+
+impl Permit {
+    pub(crate) const fn new(
+        enforcer: Enforcer,
+        record: RecordId,
+        sequence: Sequence,
+        counterparty: Option<OperatorName>,
+        outgoing: bool,
+        salt: Salt,
+        reservations: Vec<Reservation>,
+    ) -> Self {
+        Self {
+            enforcer,
+            record,
+            sequence,
+            counterparty,
+            outgoing,
+            salt,
+            reservations,
+            settled: false,
+        }
+    }
+
+    /// The record that allows the call.
+    pub const fn record(&self) -> RecordId {
+        self.record
+    }
+
+    /// Its place in the stream.
+    pub const fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// What travels with the call to the other operator; none for a call that stays here.
+    pub fn request_envelope(&self) -> Option<Envelope> {
+        let counterparty = self.counterparty.as_ref().filter(|_| self.outgoing)?;
+        Some(
+            self.enforcer
+                .core
+                .envelope(counterparty, &[self.record], Some(self.salt)),
+        )
+    }
+
+    /// Records what became of the call.
+    ///
+    /// # Errors
+    /// When the outcome cannot be recorded. The next start records it as unknown.
+    pub fn complete(mut self, completion: Completion<'_>) -> Result<PendingOutcome, EnforcerError> {
+        self.settle(completion, None)
+    }
+
+    /// Checks the other operator's answer to an outgoing call and records what became of it.
+    ///
+    /// `result` is what came back without the evidence; `executed` is false when the transport
+    /// itself failed before there was an answer.
+    ///
+    /// # Errors
+    /// When the outcome cannot be recorded.
+    pub fn complete_with_answer(
+        mut self,
+        answer: Option<&Envelope>,
+        result: &[u8],
+    ) -> Result<(AnswerCheck, PendingOutcome), EnforcerError> {
+        let check = self.check_answer(answer, result)?;
+        let (status, answered) = match &check {
+            AnswerCheck::Attested {
+                outcome,
+                succeeded: true,
+            } => (OutcomeStatus::Succeeded, Some(*outcome)),
+            AnswerCheck::Attested {
+                outcome,
+                succeeded: false,
+            } => (OutcomeStatus::Failed, Some(*outcome)),
+            AnswerCheck::Refused { decision } => {
+                (OutcomeStatus::RefusedByCounterparty, Some(*decision))
+            }
+            AnswerCheck::Invalid { .. } => (OutcomeStatus::EvidenceInvalid, None),
+        };
+        let completion = Completion {
+            status,
+            result: Some(result),
+        };
+        let pending = self.settle(completion, answered)?;
+        if let Some(counterparty) = &self.counterparty {
+            self.enforcer
+                .core
+                .stream()
+                .channel(counterparty)
+                .forget(self.record);
+        }
+        Ok((check, pending))
+    }
+
+    /// Leaves the call open, to be resolved at the next start: for when the journal has failed.
+    pub(crate) fn forget(mut self) {
+        self.settled = true;
+    }
+
+    fn check_answer(
+        &self,
+        answer: Option<&Envelope>,
+        result: &[u8],
+    ) -> Result<AnswerCheck, EnforcerError> {
+        let invalid = |reason: ReasonCode, explanation: String| {
+            Ok(AnswerCheck::Invalid {
+                reason,
+                explanation,
+            })
+        };
+        let core = &self.enforcer.core;
+        let Some(counterparty) = &self.counterparty else {
+            return invalid(
+                ReasonCode::literal("evidence_missing"),
+                "the call concerned no other operator".to_owned(),
+            );
+        };
+        let salt = answer.and_then(|answer| answer.salt);
+        match answer {
+            None => {
+                return invalid(
+                    ReasonCode::literal("evidence_missing"),
+                    format!("{counterparty} sent no evidence with its answer"),
+                );
+            }
+            // Everything was acknowledged before: the records have come with other answers.
+            Some(answer) if answer.records.is_empty() => {}
+            Some(answer) => match incoming::join_answer(core, counterparty, answer)? {
+                Ok(()) => {}
+                Err(refusal) => return invalid(refusal.reason, refusal.explanation),
+            },
+        }
+        let mut stream = core.stream();
+        let Some(answer) = stream.channel(counterparty).answer(self.record).cloned() else {
+            return invalid(
+                ReasonCode::literal("answer_missing"),
+                format!("{counterparty} sent no decision on this request"),
+            );
+        };
+        drop(stream);
+        match (answer.verdict, answer.outcome) {
+            (Verdict::Deny, _) => Ok(AnswerCheck::Refused {
+                decision: answer.decision,
+            }),
+            (Verdict::Allow, None) => invalid(
+                ReasonCode::literal("outcome_missing"),
+                format!("{counterparty} allowed the call and sent no outcome"),
+            ),
+            (Verdict::Allow, Some((id, outcome))) => {
+                let attested =
+                    salt.map(|salt| salted_digest(&salt, DisclosedField::Result, result));
+                if attested.is_none() || outcome.result != attested {
+                    return invalid(
+                        ReasonCode::literal("result_mismatch"),
+                        "the result is not the one that was signed for".to_owned(),
+                    );
+                }
+                Ok(AnswerCheck::Attested {
+                    outcome: id,
+                    succeeded: outcome.status == OutcomeStatus::Succeeded,
+                })
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        completion: Completion<'_>,
+        answer: Option<RecordId>,
+    ) -> Result<PendingOutcome, EnforcerError> {
+        // Whatever happens now, dropping the permit must not write a second outcome.
+        self.settled = true;
+        let core = &self.enforcer.core;
+        let salt = core.environment.salt()?;
+        let (result, openings): (Option<ContentDigest>, Vec<Opening>) = match completion.result {
+            Some(bytes) => {
+                let (digest, opening) =
+                    Opening::seal(DisclosedField::Result, salt, bytes, core.keep_clear_text);
+                (Some(digest), vec![opening])
+            }
+            None => (None, Vec::new()),
+        };
+        // Only what was certainly not executed gives its reservation back.
+        let used = !matches!(
+            completion.status,
+            OutcomeStatus::NotExecuted | OutcomeStatus::RefusedByCounterparty
+        );
+        let mut stream = core.stream();
+        let settlements = stream.ledger.settlements(&self.reservations, used);
+        let channel = match &self.counterparty {
+            Some(name) => Some(
+                stream
+                    .channel(name)
+                    .link(name)
+                    .ok_or(EnforcerError::Exhausted)?,
+            ),
+            None => None,
+        };
+        let body = Body::Outcome(Outcome {
+            channel,
+            decision: self.record,
+            answer,
+            status: completion.status,
+            result,
+            settlements,
+        });
+        let appended = core.append(&mut stream, body, openings)?;
+        drop(stream);
+        let written = appended.sign(&core.identity)?;
+        let envelope = self
+            .counterparty
+            .as_ref()
+            .filter(|_| !self.outgoing)
+            .map(|counterparty| {
+                core.envelope(counterparty, &[self.record, written.id], Some(salt))
+            });
+        Ok(PendingOutcome {
+            ticket: written.ticket,
+            record: written.id,
+            envelope,
+        })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.settled {
+            let completion = Completion {
+                status: OutcomeStatus::NotExecuted,
+                result: None,
+            };
+            // A journal that cannot be written to has stopped everything already.
+            let _ = self.settle(completion, None);
+        }
+    }
+}

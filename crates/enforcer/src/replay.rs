@@ -1,0 +1,370 @@
+//! Reads the whole journal at start and derives the state of the enforcer from it.
+//!
+//! While reading it checks that the journal holds together: numbers without a gap, links that
+//! match, batches whose roots are those of the records, channels that continue on both sides. A
+//! cut tail that took the batches along is found by asking the log (see [`crate::publish`]) or the
+//! counterparty, which have seen what is missing.
+
+use std::collections::{BTreeMap, HashSet};
+
+use counterfoil_protocol::batch::BatchTree;
+use counterfoil_protocol::commitment::UnverifiedCommitment;
+use counterfoil_protocol::digest::{CheckpointDigest, CommitmentDigest, RecordId};
+use counterfoil_protocol::keys::PublicKey;
+use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::numbers::{BatchNumber, Sequence};
+use counterfoil_protocol::record::{Beacon, Body, Outcome, OutcomeStatus, UnverifiedRecord};
+use counterfoil_tlog::tlog_proof::TlogProof;
+
+use crate::channel::{Channel, Discontinuity};
+use crate::enforcer::Core;
+use crate::error::EnforcerError;
+use crate::journal::{BatchRow, Identity, JournalReader, Slot};
+use crate::ledger::Ledger;
+use crate::stream::Stream;
+
+/// How many rows are read at a time.
+const PAGE: u64 = 4096;
+
+/// How much of a journal's signatures is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signatures {
+    /// Those of commitments, and of records that no commitment covers: enough at start, because a
+    /// commitment's signature covers its records' bytes.
+    Sufficient,
+    /// Every one.
+    All,
+}
+
+/// Derives the state from the journal.
+pub(crate) fn replay(
+    reader: &JournalReader,
+    key: &PublicKey,
+    identity: &Identity,
+    ledger: Ledger,
+) -> Result<Stream, EnforcerError> {
+    replay_with(
+        reader,
+        key,
+        identity,
+        ledger,
+        Signatures::Sufficient,
+        &mut |_| (),
+    )
+}
+
+/// Derives the state from the journal; `progress` is told how many records have been read.
+pub(crate) fn replay_with(
+    reader: &JournalReader,
+    key: &PublicKey,
+    identity: &Identity,
+    ledger: Ledger,
+    signatures: Signatures,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Stream, EnforcerError> {
+    let mut stream = Stream::new(ledger);
+    let mut decided: HashSet<RecordId> = HashSet::new();
+    let mut acknowledged: BTreeMap<OperatorName, u64> = BTreeMap::new();
+    let mut batches = Batches::open(reader, key)?;
+    loop {
+        let page = reader.records(stream.next, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        for (sequence, bytes) in page {
+            let record = own_record(&bytes, sequence, &stream, identity)?;
+            let covered = batches.add(sequence, &bytes)?;
+            if signatures == Signatures::All || !covered {
+                record
+                    .clone()
+                    .verify(key)
+                    .map_err(|failure| broken(format!("record {sequence}: {failure}")))?;
+            }
+            let content = record.unverified_content();
+            if let Body::Decision(decision) = &content.body {
+                decided.extend(decision.request);
+            }
+            if let Some(link) = content.channel()
+                && let Some(ack) = link.acknowledged
+            {
+                acknowledged.insert(link.counterparty.clone(), ack.sequence.get());
+            }
+            stream.last_time = content.time;
+            stream.note(record.id(), content, &Slot::filled(bytes));
+            stream.previous = Some(record.id());
+            stream.next = sequence.next().ok_or(EnforcerError::Exhausted)?;
+        }
+        progress(stream.next.get());
+    }
+    (stream.unsealed, stream.unlogged) = batches.finish(stream.next)?;
+    replay_received(reader, &mut stream, &decided)?;
+    check_acknowledged(&stream, &acknowledged)?;
+    stream.beacon = newest_beacon(reader)?;
+    Ok(stream)
+}
+
+/// Writes an `unknown` outcome for each allowed call that has none.
+pub(crate) fn resolve_open_calls(core: &Core) -> Result<u64, EnforcerError> {
+    let mut count = 0;
+    loop {
+        let mut stream = core.stream();
+        let Some((decision, call)) = stream
+            .open
+            .iter()
+            .next()
+            .map(|(id, call)| (*id, call.clone()))
+        else {
+            return Ok(count);
+        };
+        let channel = match &call.counterparty {
+            Some(counterparty) => Some(
+                stream
+                    .channel(counterparty)
+                    .link(counterparty)
+                    .ok_or(EnforcerError::Exhausted)?,
+            ),
+            None => None,
+        };
+        // Whatever it was may have been done: what was set aside counts as used.
+        let settlements = stream.ledger.settlements(&call.reservations, true);
+        let body = Body::Outcome(Outcome {
+            channel,
+            decision,
+            answer: None,
+            status: OutcomeStatus::Unknown,
+            result: None,
+            settlements,
+        });
+        let written = core
+            .append(&mut stream, body, Vec::new())?
+            .sign(&core.identity)?;
+        drop(stream);
+        written.ticket.wait()?;
+        count += 1;
+    }
+}
+
+fn own_record(
+    bytes: &[u8],
+    sequence: Sequence,
+    stream: &Stream,
+    identity: &Identity,
+) -> Result<UnverifiedRecord, EnforcerError> {
+    let record = UnverifiedRecord::parse(bytes)
+        .map_err(|failure| broken(format!("record {sequence}: {failure}")))?;
+    let content = record.unverified_content();
+    if sequence != stream.next || content.sequence != stream.next {
+        return Err(broken(format!(
+            "record {} is missing or was moved",
+            stream.next
+        )));
+    }
+    if content.previous != stream.previous {
+        return Err(broken(format!(
+            "record {sequence} does not link to the record before it"
+        )));
+    }
+    if record.issuer() != &identity.operator || record.kid() != identity.kid {
+        return Err(broken(format!("record {sequence} is of another stream")));
+    }
+    if let Some(link) = content.channel() {
+        let known = stream.channels.get(&link.counterparty);
+        let expected = known.and_then(|channel| channel.link(&link.counterparty));
+        let follows = match &expected {
+            Some(expected) => {
+                expected.sequence == link.sequence && expected.previous == link.previous
+            }
+            None => link.sequence.get() == 0,
+        };
+        if !follows {
+            return Err(broken(format!(
+                "record {sequence} does not continue the channel to {}",
+                link.counterparty
+            )));
+        }
+    }
+    Ok(record)
+}
+
+/// Checks sealed batches against the records as they are read.
+struct Batches<'a> {
+    reader: &'a JournalReader,
+    key: &'a PublicKey,
+    rows: std::vec::IntoIter<BatchRow>,
+    current: Option<BatchRow>,
+    leaves: Vec<Vec<u8>>,
+    next_number: BatchNumber,
+    next_first: Sequence,
+    previous: Option<CommitmentDigest>,
+    unlogged: Option<Sequence>,
+}
+
+impl<'a> Batches<'a> {
+    fn open(reader: &'a JournalReader, key: &'a PublicKey) -> Result<Self, EnforcerError> {
+        let mut batches = Self {
+            reader,
+            key,
+            rows: Vec::new().into_iter(),
+            current: None,
+            leaves: Vec::new(),
+            next_number: BatchNumber::new(0),
+            next_first: Sequence::new(0),
+            previous: None,
+            unlogged: None,
+        };
+        batches.advance()?;
+        Ok(batches)
+    }
+
+    /// Takes a record in. Says whether a sealed batch covers it.
+    fn add(&mut self, sequence: Sequence, bytes: &[u8]) -> Result<bool, EnforcerError> {
+        let Some(batch) = &self.current else {
+            return Ok(false);
+        };
+        if sequence < batch.first {
+            return Err(broken(format!(
+                "record {sequence} is in no batch, later ones are"
+            )));
+        }
+        self.leaves.push(bytes.to_vec());
+        if self.leaves.len() as u64 == batch.count {
+            self.check_batch()?;
+            self.advance()?;
+        }
+        Ok(true)
+    }
+
+    /// The first unsealed and the first unlogged record.
+    fn finish(self, next: Sequence) -> Result<(Sequence, Sequence), EnforcerError> {
+        if let Some(batch) = &self.current {
+            return Err(broken(format!(
+                "batch {} covers records up to {}, the journal ends before {next}",
+                batch.number,
+                batch.first.get().saturating_add(batch.count)
+            )));
+        }
+        Ok((self.next_first, self.unlogged.unwrap_or(self.next_first)))
+    }
+
+    fn advance(&mut self) -> Result<(), EnforcerError> {
+        self.current = match self.rows.next() {
+            Some(row) => Some(row),
+            None => {
+                self.rows = self.reader.batches(self.next_number, PAGE)?.into_iter();
+                self.rows.next()
+            }
+        };
+        Ok(())
+    }
+
+    fn check_batch(&mut self) -> Result<(), EnforcerError> {
+        let Some(row) = self.current.take() else {
+            return Ok(());
+        };
+        let number = row.number;
+        let wrong = |what: String| broken(format!("batch {number}: {what}"));
+        let commitment = UnverifiedCommitment::parse(&row.commitment)
+            .and_then(|commitment| commitment.verify(self.key))
+            .map_err(|failure| wrong(failure.to_string()))?;
+        let content = commitment.commitment();
+        if content.number != self.next_number
+            || row.number != self.next_number
+            || content.first != self.next_first
+            || row.first != self.next_first
+            || content.count != row.count
+            || content.previous != self.previous
+        {
+            return Err(wrong("it does not follow the batch before it".to_owned()));
+        }
+        let tree = BatchTree::build(self.leaves.iter().map(Vec::as_slice))?;
+        if tree.root() != content.root {
+            return Err(wrong(
+                "its records are not those it was signed for".to_owned(),
+            ));
+        }
+        self.leaves.clear();
+        if row.log_proof.is_none() && self.unlogged.is_none() {
+            self.unlogged = Some(self.next_first);
+        }
+        self.previous = Some(commitment.digest());
+        self.next_first = Sequence::new(row.first.get().saturating_add(row.count));
+        self.next_number = number.next().ok_or(EnforcerError::Exhausted)?;
+        Ok(())
+    }
+}
+
+/// Takes in what other operators sent. Their signatures were verified before it was written, and
+/// are verified again by `journal verify`, which has their manifests.
+fn replay_received(
+    reader: &JournalReader,
+    stream: &mut Stream,
+    decided: &HashSet<RecordId>,
+) -> Result<(), EnforcerError> {
+    let mut after = 0;
+    loop {
+        let page = reader.received(after, PAGE)?;
+        let Some(last) = page.last() else { break };
+        after = last.number;
+        for row in page {
+            let number = row.number;
+            let record = UnverifiedRecord::parse(&row.bytes)
+                .map_err(|failure| broken(format!("received record {number}: {failure}")))?;
+            if record.issuer() != &row.operator {
+                return Err(broken(format!(
+                    "received record {number} is of another operator"
+                )));
+            }
+            // A fork or gap was refused when it came, and is kept as evidence.
+            let channel = stream.channel(&row.operator);
+            let id = record.id();
+            if let Err(Discontinuity::Acknowledgement) =
+                channel.receive(id, record.unverified_content())
+            {
+                return Err(broken(format!(
+                    "`{}` acknowledges a record that the journal does not hold",
+                    row.operator
+                )));
+            }
+        }
+    }
+    for channel in stream.channels.values_mut() {
+        for request in decided {
+            channel.take_undecided(*request);
+        }
+    }
+    Ok(())
+}
+
+/// Whatever our records acknowledge, we must have received.
+fn check_acknowledged(
+    stream: &Stream,
+    acknowledged: &BTreeMap<OperatorName, u64>,
+) -> Result<(), EnforcerError> {
+    for (operator, sequence) in acknowledged {
+        let received = stream.channels.get(operator).and_then(Channel::received);
+        if received.is_none_or(|received| received.sequence.get() < *sequence) {
+            return Err(broken(format!(
+                "a record acknowledges record {sequence} of `{operator}`, which is missing"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The newest cosigned checkpoint that the journal holds.
+fn newest_beacon(reader: &JournalReader) -> Result<Option<Beacon>, EnforcerError> {
+    let Some(proof) = reader.newest_log_proof()? else {
+        return Ok(None);
+    };
+    let proof = TlogProof::parse(&proof)
+        .map_err(|error| broken(format!("the proof of the last logged batch: {error}")))?;
+    let note = proof.note().to_string();
+    Ok(Some(Beacon {
+        size: proof.checkpoint().size(),
+        checkpoint: CheckpointDigest::of(note.as_bytes()),
+    }))
+}
+
+fn broken(detail: String) -> EnforcerError {
+    EnforcerError::JournalBroken(detail)
+}

@@ -1,0 +1,183 @@
+//! The stream under its lock: the next number, the channels, the ledger, the open calls.
+//!
+//! Appending a record fixes its bytes and its place in the committer's queue, in one step under
+//! the lock. Signing it happens after the lock is gone, so that one enforcer signs on all cores.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use counterfoil_durable::committer::{Committer, Ticket};
+use counterfoil_protocol::digest::RecordId;
+use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::numbers::{Sequence, UnixMillis};
+use counterfoil_protocol::record::{Beacon, Body, PreparedRecord, Record, Reservation, Verdict};
+
+use crate::channel::Channel;
+use crate::error::{Blocked, EnforcerError};
+use crate::identity::SigningIdentity;
+use crate::journal::{Item, JournalWriter, Opening, Slot};
+use crate::ledger::Ledger;
+
+/// What is known of the stream. Everything but `beacon` and `blocked` is derived from the journal.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) next: Sequence,
+    pub(crate) previous: Option<RecordId>,
+    /// The time of the last record: records never go back in time, whatever the clock does.
+    pub(crate) last_time: UnixMillis,
+    pub(crate) channels: BTreeMap<OperatorName, Channel>,
+    pub(crate) ledger: Ledger,
+    /// Allowed calls without an outcome.
+    pub(crate) open: HashMap<RecordId, OpenCall>,
+    /// The first record that is in no sealed batch.
+    pub(crate) unsealed: Sequence,
+    /// The first record that is in no logged batch.
+    pub(crate) unlogged: Sequence,
+    pub(crate) beacon: Option<Beacon>,
+    pub(crate) blocked: Option<Blocked>,
+}
+
+/// An allowed call whose outcome is not known yet.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenCall {
+    pub(crate) counterparty: Option<OperatorName>,
+    pub(crate) reservations: Vec<Reservation>,
+}
+
+/// A record that has its place and lacks its signature. Dropping it unsigned stops the enforcer:
+/// a hole in the stream must never become durable.
+pub(crate) struct Appended {
+    pub(crate) id: RecordId,
+    pub(crate) sequence: Sequence,
+    prepared: PreparedRecord,
+    slot: Arc<Slot>,
+    ticket: Option<Ticket>,
+}
+
+/// A signed record on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) id: RecordId,
+    pub(crate) sequence: Sequence,
+    pub(crate) ticket: Ticket,
+}
+
+impl Stream {
+    /// A stream without records.
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        Self {
+            next: Sequence::new(0),
+            previous: None,
+            last_time: UnixMillis::new(0),
+            channels: BTreeMap::new(),
+            ledger,
+            open: HashMap::new(),
+            unsealed: Sequence::new(0),
+            unlogged: Sequence::new(0),
+            beacon: None,
+            blocked: None,
+        }
+    }
+
+    /// The time for a record made at `now`.
+    pub(crate) fn time(&self, now: UnixMillis) -> UnixMillis {
+        now.max(self.last_time)
+    }
+
+    /// The channel to a counterparty.
+    pub(crate) fn channel(&mut self, counterparty: &OperatorName) -> &mut Channel {
+        // Looked up twice because the name is copied only for a channel that is new.
+        if !self.channels.contains_key(counterparty) {
+            self.channels
+                .insert(counterparty.clone(), Channel::default());
+        }
+        self.channels.entry(counterparty.clone()).or_default()
+    }
+
+    /// Appends a record to the stream and queues it. Either all of the state moves on, or none.
+    pub(crate) fn append(
+        &mut self,
+        identity: &SigningIdentity,
+        committer: &Committer<JournalWriter>,
+        now: UnixMillis,
+        body: Body,
+        openings: Vec<Opening>,
+    ) -> Result<Appended, EnforcerError> {
+        let sequence = self.next;
+        let after = sequence.next().ok_or(EnforcerError::Exhausted)?;
+        let time = self.time(now);
+        let record = Record {
+            sequence,
+            previous: self.previous,
+            time,
+            beacon: self.beacon,
+            body,
+        };
+        let prepared = record.prepare(&identity.operator, identity.kid);
+        let id = prepared.id();
+        let slot = Arc::new(Slot::default());
+        let ticket = committer.submit(Item::Record {
+            sequence,
+            bytes: Arc::clone(&slot),
+            openings,
+        })?;
+
+        self.next = after;
+        self.previous = Some(id);
+        self.last_time = time;
+        self.note(id, &record, &slot);
+        Ok(Appended {
+            id,
+            sequence,
+            prepared,
+            slot,
+            ticket: Some(ticket),
+        })
+    }
+
+    /// Takes a record of ours into the derived state: while appending, and while replaying.
+    pub(crate) fn note(&mut self, id: RecordId, record: &Record, slot: &Arc<Slot>) {
+        if let Some(link) = record.channel() {
+            let counterparty = link.counterparty.clone();
+            self.channel(&counterparty).advance(id, Arc::clone(slot));
+        }
+        if let Body::Outcome(outcome) = &record.body
+            && let Some(call) = self.open.remove(&outcome.decision)
+        {
+            self.ledger.settle(&call.reservations, &outcome.settlements);
+        }
+        if record
+            .evaluation()
+            .is_some_and(|evaluation| evaluation.verdict == Verdict::Allow)
+        {
+            self.ledger.apply(record.reservations());
+            self.open.insert(
+                id,
+                OpenCall {
+                    counterparty: record.channel().map(|link| link.counterparty.clone()),
+                    reservations: record.reservations().to_vec(),
+                },
+            );
+        }
+    }
+}
+
+impl Appended {
+    /// Signs the record; the committer is waiting for it.
+    pub(crate) fn sign(mut self, identity: &SigningIdentity) -> Result<Written, EnforcerError> {
+        self.slot.fill(self.prepared.sign(&identity.key).into());
+        let ticket = self.ticket.take().ok_or(EnforcerError::Busy)?;
+        Ok(Written {
+            id: self.id,
+            sequence: self.sequence,
+            ticket,
+        })
+    }
+}
+
+impl Drop for Appended {
+    fn drop(&mut self) {
+        // Does nothing to a slot that is filled.
+        self.slot.abandon();
+    }
+}
