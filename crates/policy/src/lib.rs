@@ -1,0 +1,71 @@
+//! Decides actions with Cedar policies: strict at load, deny on any error afterwards.
+//!
+//! An operator's home has a folder `policy/` with `schema.cedarschema`, which declares the actions,
+//! and any number of `*.cedar` files with policies. [`PolicySet::load`] reads it and refuses
+//! whatever could silently mean less than its author thinks: a misspelt attribute, annotation or
+//! file name, a policy without an id, a policy that can never apply, an empty set. The loaded set
+//! implements [`Policy`](counterfoil_enforcer::policy::Policy).
+//!
+//! # What a policy sees
+//!
+//! The built-in part of the schema ([`BUILT_IN_SCHEMA`]) declares the principal (`Agent`), the
+//! resource (`Server`) and the type `Call`. The operator's schema declares one action for each
+//! tool, always in this form:
+//!
+//! ```text
+//! action "refund" appliesTo {
+//!   principal: Agent,
+//!   resource: Server,
+//!   context: { arguments: { ticket: String, amount_cents: Long }, call: Call },
+//! };
+//! ```
+//!
+//! - `principal` is `Agent::"<operator>/<agent>"`, such as `Agent::"acme.example/support-bot"`, so
+//!   that two operators' agents of one name are never confused.
+//! - `resource` is `Server::"<server>"`.
+//! - `action` is the tool's name for `tools/call`, and the verb itself for every other verb. **An
+//!   action with a `/` in its name is a verb, any other is a tool**: a tool whose name contains a
+//!   `/` cannot be declared and is denied, as is a verb without one. So neither can pass for the
+//!   other.
+//! - `context.arguments` are a tool's arguments, of exactly the declared types: a call with a
+//!   missing, mistyped or undeclared argument is denied, because a policy could not judge it. For
+//!   other verbs it is `{ name: String }`: the name of the prompt or the address of the resource.
+//!   What else such a call carries is not shown to the policy.
+//! - `context.call` is `{ counterparty?: String, now: Long }`.
+//!
+//! # Annotations
+//!
+//! `@id("…")` is required and unique. On a `permit`, `@tier("low" | "medium" | "high" |
+//! "critical")` and `@points("20")` say what an allowed action means and costs; of several
+//! determining policies the highest counts. On a `forbid`, `@reason("…")` replaces the reason code
+//! `policy_forbids`, and `@instead("…")` tells the agent what to do instead; of several
+//! determining policies the first by id counts.
+//!
+//! # Example
+//!
+//! ```
+//! use counterfoil_enforcer::policy::Policy as _;
+//! use counterfoil_policy::{PolicySet, sample};
+//!
+//! let files = sample().iter().map(|(name, text)| (name.to_string(), text.as_bytes().to_vec()));
+//! let policies = PolicySet::from_sources(files.collect())?;
+//! assert_eq!(policies.tools().collect::<Vec<_>>(), ["read_ticket", "refund", "search", "send_mail"]);
+//! println!("policy set {}", policies.digest());
+//! # Ok::<(), counterfoil_policy::PolicyError>(())
+//! ```
+
+mod arguments;
+mod error;
+mod evaluate;
+mod json;
+mod rules;
+mod sample;
+mod schema;
+mod set;
+mod sources;
+mod statements;
+
+pub use error::{Place, PolicyError};
+pub use sample::{calling_sample, sample};
+pub use schema::BUILT_IN_SCHEMA;
+pub use set::PolicySet;
