@@ -323,6 +323,15 @@ impl Enforcer {
         Ok(counterparty)
     }
 
+    /// How many of our records of a channel the counterparty has not acknowledged.
+    pub fn waiting(&self, counterparty: &OperatorName) -> usize {
+        let stream = self.core.stream();
+        stream
+            .channels
+            .get(counterparty)
+            .map_or(0, crate::channel::Channel::waiting)
+    }
+
     /// All our records of a channel that the counterparty has not acknowledged, durable.
     ///
     /// # Errors

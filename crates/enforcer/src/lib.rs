@@ -31,8 +31,13 @@ pub mod ledger;
 pub mod operators;
 pub mod permit;
 pub mod policy;
+pub mod publish;
+pub mod receipts;
 mod replay;
+pub mod seal;
+pub mod service;
 mod stream;
+pub mod verify;
 
 pub use decide::{Decided, Pending};
 pub use enforcer::{Enforcer, Settings, StartReport};

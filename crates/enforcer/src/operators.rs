@@ -123,7 +123,7 @@ fn verify_chain(
                 };
                 let proof =
                     TlogProof::parse(proof).map_err(|error| not_logged(error.to_string()))?;
-                proof
+                let _quorum = proof
                     .verify(&leaf_hash(&part.manifest), trust.policy())
                     .map_err(|error| not_logged(error.to_string()))?;
             }

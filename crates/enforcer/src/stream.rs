@@ -58,7 +58,6 @@ pub(crate) struct Appended {
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) id: RecordId,
-    pub(crate) sequence: Sequence,
     pub(crate) ticket: Ticket,
 }
 
@@ -169,7 +168,6 @@ impl Appended {
         let ticket = self.ticket.take().ok_or(EnforcerError::Busy)?;
         Ok(Written {
             id: self.id,
-            sequence: self.sequence,
             ticket,
         })
     }

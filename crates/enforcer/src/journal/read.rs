@@ -1,6 +1,7 @@
 //! Reading a journal, beside the enforcer that writes it.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ciborium::Value;
 use counterfoil_durable::sqlite;
@@ -43,7 +44,8 @@ pub struct ReceivedRow {
 /// A connection that only reads.
 #[derive(Debug)]
 pub struct JournalReader {
-    connection: Connection,
+    // Locked so that one reader can be shared between tasks.
+    connection: Mutex<Connection>,
 }
 
 impl JournalReader {
@@ -53,7 +55,7 @@ impl JournalReader {
     /// [`EnforcerError::Journal`] when it is missing or not a journal.
     pub fn open(path: &Path) -> Result<Self, EnforcerError> {
         Ok(Self {
-            connection: sqlite::open_read_only(path, &FORMAT)?,
+            connection: Mutex::new(sqlite::open_read_only(path, &FORMAT)?),
         })
     }
 
@@ -67,9 +69,8 @@ impl JournalReader {
     /// # Errors
     /// [`EnforcerError::JournalBroken`] when it does not say, or says it twice.
     pub fn identity(&self) -> Result<Identity, EnforcerError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT operator, kid FROM identity")?;
+        let connection = self.connection();
+        let mut statement = connection.prepare("SELECT operator, kid FROM identity")?;
         let rows: Vec<(String, [u8; 32])> = statement
             .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
@@ -93,7 +94,8 @@ impl JournalReader {
         first: Sequence,
         limit: u64,
     ) -> Result<Vec<(Sequence, Vec<u8>)>, EnforcerError> {
-        let mut statement = self.connection.prepare_cached(
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
             "SELECT sequence, bytes FROM record WHERE sequence >= ?1 ORDER BY sequence LIMIT ?2",
         )?;
         let rows = statement.query_map((first.get(), limit), |row| {
@@ -108,7 +110,7 @@ impl JournalReader {
     /// [`EnforcerError::NotFound`], [`EnforcerError::Journal`].
     pub fn record(&self, sequence: Sequence) -> Result<(Vec<u8>, Vec<Opening>), EnforcerError> {
         let row: Option<(Vec<u8>, Option<Vec<u8>>)> = self
-            .connection
+            .connection()
             .query_row(
                 "SELECT bytes, openings FROM record WHERE sequence = ?1",
                 (sequence.get(),),
@@ -125,7 +127,7 @@ impl JournalReader {
     /// # Errors
     /// [`EnforcerError::NotFound`], [`EnforcerError::Journal`].
     pub fn sequence_of(&self, id: RecordId) -> Result<Sequence, EnforcerError> {
-        self.connection
+        self.connection()
             .query_row(
                 "SELECT sequence FROM record_id WHERE id = ?1",
                 (id.as_bytes(),),
@@ -143,7 +145,7 @@ impl JournalReader {
     /// [`EnforcerError::Journal`].
     pub fn batch_of(&self, sequence: Sequence) -> Result<Option<BatchRow>, EnforcerError> {
         let row = self
-            .connection
+            .connection()
             .prepare_cached(
                 "SELECT number, first, count, commitment, log_proof FROM batch
                  WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
@@ -158,7 +160,8 @@ impl JournalReader {
     /// # Errors
     /// [`EnforcerError::Journal`].
     pub fn batches(&self, first: BatchNumber, limit: u64) -> Result<Vec<BatchRow>, EnforcerError> {
-        let mut statement = self.connection.prepare_cached(
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
             "SELECT number, first, count, commitment, log_proof FROM batch
              WHERE number >= ?1 ORDER BY number LIMIT ?2",
         )?;
@@ -172,7 +175,8 @@ impl JournalReader {
     /// # Errors
     /// [`EnforcerError::Journal`].
     pub fn unlogged_batches(&self, limit: u64) -> Result<Vec<BatchRow>, EnforcerError> {
-        let mut statement = self.connection.prepare_cached(
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
             "SELECT number, first, count, commitment, log_proof FROM batch
              WHERE log_proof IS NULL ORDER BY number LIMIT ?1",
         )?;
@@ -187,7 +191,7 @@ impl JournalReader {
     /// [`EnforcerError::Journal`].
     pub fn last_batch(&self) -> Result<Option<BatchRow>, EnforcerError> {
         Ok(self
-            .connection
+            .connection()
             .query_row(
                 "SELECT number, first, count, commitment, log_proof FROM batch
                  ORDER BY number DESC LIMIT 1",
@@ -203,7 +207,7 @@ impl JournalReader {
     /// [`EnforcerError::Journal`].
     pub fn newest_log_proof(&self) -> Result<Option<Vec<u8>>, EnforcerError> {
         Ok(self
-            .connection
+            .connection()
             .query_row(
                 "SELECT log_proof FROM batch WHERE log_proof IS NOT NULL
                  ORDER BY number DESC LIMIT 1",
@@ -218,7 +222,8 @@ impl JournalReader {
     /// # Errors
     /// [`EnforcerError::Journal`].
     pub fn received(&self, after: u64, limit: u64) -> Result<Vec<ReceivedRow>, EnforcerError> {
-        let mut statement = self.connection.prepare_cached(
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
             "SELECT number, operator, bytes FROM received WHERE number > ?1
              ORDER BY number LIMIT ?2",
         )?;
@@ -244,10 +249,17 @@ impl JournalReader {
     /// [`EnforcerError::Journal`].
     pub fn checkpoint(&self, digest: CheckpointDigest) -> Result<Option<Vec<u8>>, EnforcerError> {
         Ok(self
-            .connection
+            .connection()
             .prepare_cached("SELECT note FROM checkpoint WHERE digest = ?1")?
             .query_row((digest.as_bytes(),), |row| row.get(0))
             .optional()?)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A reader has no state that a panic could leave half changed.
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets SQLite check the file itself.
@@ -255,9 +267,9 @@ impl JournalReader {
     /// # Errors
     /// [`EnforcerError::JournalBroken`] with what it found.
     pub fn check_file(&self) -> Result<(), EnforcerError> {
-        let found: String = self
-            .connection
-            .query_row("PRAGMA integrity_check(1)", (), |row| row.get(0))?;
+        let found: String =
+            self.connection()
+                .query_row("PRAGMA integrity_check(1)", (), |row| row.get(0))?;
         if found == "ok" {
             Ok(())
         } else {

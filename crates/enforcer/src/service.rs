@@ -1,0 +1,148 @@
+//! The enforcer's work in the background: sealing batches and publishing them.
+
+use std::time::Duration;
+
+use counterfoil_protocol::trust::Trust;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::enforcer::Enforcer;
+use crate::error::EnforcerError;
+use crate::publish::{LogClient, Publisher};
+use crate::seal::Sealer;
+
+/// How often a batch is sealed, and where it goes.
+#[derive(Debug)]
+pub struct ServiceSettings {
+    /// A batch is sealed this long after the one before it, if there is anything to seal.
+    pub batch_interval: Duration,
+    /// The log to publish to and whom to believe about it; none to seal only.
+    pub log: Option<(LogClient, Trust)>,
+}
+
+/// The running background work.
+#[derive(Debug)]
+pub struct Service {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+impl Service {
+    /// Starts the work on the current runtime.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn start(enforcer: &Enforcer, settings: ServiceSettings) -> Result<Self, EnforcerError> {
+        let (stop, stopped) = watch::channel(false);
+        // One place: several sealed batches need one wake-up, and none may be lost.
+        let (sealed, unpublished) = mpsc::channel(1);
+        let sealer = Sealer::new(enforcer.clone())?;
+        let mut tasks = Vec::new();
+        if let Some((client, trust)) = settings.log {
+            let publisher = Publisher::new(enforcer.clone(), client, trust)?;
+            tasks.push(tokio::spawn(publish(
+                publisher,
+                unpublished,
+                stopped.clone(),
+            )));
+        }
+        tasks.push(tokio::spawn(seal(
+            sealer,
+            settings.batch_interval,
+            sealed,
+            stopped,
+        )));
+        Ok(Self { stop, tasks })
+    }
+
+    /// Seals what is left and stops. What is sealed and not published goes on at the next start.
+    pub async fn stop(self) {
+        // Nobody listens any more if the tasks have ended by themselves.
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+}
+
+async fn seal(
+    mut sealer: Sealer,
+    interval: Duration,
+    sealed: mpsc::Sender<()>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let stop = tokio::select! {
+            _ = ticks.tick() => false,
+            () = sealer.full() => false,
+            _ = stopped.changed() => true,
+        };
+        let work = tokio::task::spawn_blocking(move || {
+            let result = sealer.seal();
+            (sealer, result)
+        });
+        let Ok((returned, result)) = work.await else {
+            tracing::error!("sealing stopped");
+            return;
+        };
+        sealer = returned;
+        match result {
+            Ok(0) => {}
+            // A wake-up that is already waiting is enough.
+            Ok(_) => drop(sealed.try_send(())),
+            Err(error) => {
+                tracing::error!(%error, "a batch could not be sealed; nothing is decided any more");
+                return;
+            }
+        }
+        if stop {
+            return;
+        }
+    }
+}
+
+async fn publish(
+    publisher: Publisher,
+    mut unpublished: mpsc::Receiver<()>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut retry = FIRST_RETRY;
+    let mut confirmed = false;
+    loop {
+        let work = async {
+            if !confirmed {
+                publisher.confirm().await?;
+            }
+            publisher.publish().await
+        };
+        let result = tokio::select! {
+            result = work => result,
+            _ = stopped.changed() => return,
+        };
+        let wait = match result {
+            Ok(_) => {
+                if !confirmed {
+                    tracing::info!("the log confirms the journal");
+                }
+                confirmed = true;
+                retry = FIRST_RETRY;
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "batches wait to be published");
+                retry = (retry * 2).min(LAST_RETRY);
+                Some(retry)
+            }
+        };
+        tokio::select! {
+            woken = unpublished.recv() => if woken.is_none() { return },
+            () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}

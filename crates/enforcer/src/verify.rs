@@ -1,0 +1,210 @@
+//! `journal verify`: whether a journal is whole, unchanged and not cut.
+//!
+//! Alone, a journal can show that it holds together. That nothing was cut off its end only others
+//! can show: the log, which has the commitments, and the counterparties, which acknowledge what
+//! they have seen. So the report says which of them were asked.
+
+use std::path::Path;
+
+use counterfoil_protocol::digest::KeyThumbprint;
+use counterfoil_protocol::keys::PublicKey;
+use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::record::{Acknowledgement, UnverifiedRecord};
+use counterfoil_protocol::trust::Trust;
+use counterfoil_tlog::tlog_proof::TlogProof;
+use counterfoil_tlog::tree::leaf_hash;
+
+use crate::error::EnforcerError;
+use crate::journal::JournalReader;
+use crate::ledger::Ledger;
+use crate::operators::Operators;
+use crate::publish::{LoggedStream, compare_with_log};
+use crate::replay::{Signatures, replay_with};
+use crate::stream::Stream;
+
+/// What was found wrong with a journal, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// A stable code: `file`, `chain`, `received`, `log_proof`, `log`, `counterparty` or `empty`.
+    pub code: &'static str,
+    /// What and where, for people.
+    pub detail: String,
+}
+
+/// What a verification of a journal found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalReport {
+    /// Whose journal it is.
+    pub operator: OperatorName,
+    /// The enforcer key that names the stream.
+    pub kid: KeyThumbprint,
+    /// How many records were verified.
+    pub records: u64,
+    /// How many of them are in no sealed batch yet.
+    pub unsealed: u64,
+    /// How many of them have no proof of the log yet.
+    pub unlogged: u64,
+    /// How many records of other operators were verified.
+    pub received: u64,
+    /// Allowed calls without an outcome.
+    pub open_calls: u64,
+    /// Everything that is wrong; nothing if the journal verifies.
+    pub findings: Vec<Finding>,
+}
+
+/// What others know of the journal.
+#[derive(Clone, Debug, Default)]
+pub struct Witnesses<'a> {
+    /// What the log says.
+    pub log: Option<&'a LoggedStream>,
+    /// What counterparties say they have received last.
+    pub counterparties: &'a [(OperatorName, Option<Acknowledgement>)],
+}
+
+/// Verifies the journal at `path`. `progress` is told how many records have been read.
+///
+/// # Errors
+/// Only when the journal cannot be opened, or is not of the key given. Whatever is wrong inside
+/// is a finding.
+pub fn verify(
+    path: &Path,
+    key: &PublicKey,
+    operators: &Operators,
+    trust: &Trust,
+    others: &Witnesses<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<JournalReport, EnforcerError> {
+    let reader = JournalReader::open(path)?;
+    let identity = reader.identity()?;
+    if identity.kid != key.thumbprint() {
+        return Err(EnforcerError::JournalForeign(format!(
+            "key {}",
+            identity.kid
+        )));
+    }
+    let mut report = JournalReport {
+        operator: identity.operator.clone(),
+        kid: identity.kid,
+        records: 0,
+        unsealed: 0,
+        unlogged: 0,
+        received: 0,
+        open_calls: 0,
+        findings: Vec::new(),
+    };
+    if let Err(error) = reader.check_file() {
+        report.add("file", error.to_string());
+    }
+    let ledger = Ledger::new(Vec::new());
+    match replay_with(&reader, key, &identity, ledger, Signatures::All, progress) {
+        Ok(stream) => report.take(&stream, others),
+        Err(error) => report.add("chain", error.to_string()),
+    }
+    verify_received(&reader, operators, &mut report)?;
+    verify_proofs(&reader, trust, &mut report)?;
+    if let Some(logged) = others.log
+        && let Some(difference) = compare_with_log(&reader, logged)?
+    {
+        report.add("log", difference);
+    }
+    Ok(report)
+}
+
+impl JournalReport {
+    /// Whether nothing is wrong.
+    pub const fn is_verified(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    fn add(&mut self, code: &'static str, detail: String) {
+        self.findings.push(Finding { code, detail });
+    }
+
+    fn take(&mut self, stream: &Stream, others: &Witnesses<'_>) {
+        self.records = stream.next.get();
+        self.unsealed = self.records.saturating_sub(stream.unsealed.get());
+        self.unlogged = self.records.saturating_sub(stream.unlogged.get());
+        self.open_calls = stream.open.len() as u64;
+        if self.records == 0 {
+            // A stream always begins with a record of its own beginning.
+            self.add("empty", "the journal holds no record".to_owned());
+        }
+        for (counterparty, acknowledged) in others.counterparties {
+            let Some(acknowledged) = acknowledged else {
+                continue;
+            };
+            let sent = stream
+                .channels
+                .get(counterparty)
+                .and_then(|channel| channel.sent());
+            if sent.is_none_or(|sent| sent.sequence < acknowledged.sequence) {
+                self.add(
+                    "counterparty",
+                    format!(
+                        "{counterparty} has received record {} of the channel, the journal ends {}",
+                        acknowledged.sequence,
+                        sent.map_or("before the first".to_owned(), |sent| format!(
+                            "at {}",
+                            sent.sequence
+                        ))
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn verify_received(
+    reader: &JournalReader,
+    operators: &Operators,
+    report: &mut JournalReport,
+) -> Result<(), EnforcerError> {
+    let mut after = 0;
+    loop {
+        let page = reader.received(after, 4096)?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = last.number;
+        for row in page {
+            let verified = UnverifiedRecord::parse(&row.bytes).and_then(|record| {
+                let key = operators.enforcer_key(record.issuer(), record.kid())?;
+                record.verify(&key)
+            });
+            match verified {
+                Ok(_) => report.received += 1,
+                Err(failure) => {
+                    report.add(
+                        "received",
+                        format!("received record {}: {failure}", row.number),
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn verify_proofs(
+    reader: &JournalReader,
+    trust: &Trust,
+    report: &mut JournalReport,
+) -> Result<(), EnforcerError> {
+    let mut next = counterfoil_protocol::numbers::BatchNumber::new(0);
+    loop {
+        let page = reader.batches(next, 1024)?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        next = last.number.next().ok_or(EnforcerError::Exhausted)?;
+        for batch in page {
+            let Some(proof) = &batch.log_proof else {
+                continue;
+            };
+            let checked = TlogProof::parse(proof)
+                .and_then(|proof| proof.verify(&leaf_hash(&batch.commitment), trust.policy()));
+            if let Err(error) = checked {
+                report.add("log_proof", format!("batch {}: {error}", batch.number));
+            }
+        }
+    }
+}
