@@ -117,14 +117,12 @@ pub fn root_from_inclusion(
     let mut node = index;
     let mut last = size - 1;
     let mut hash = *leaf;
+    // Once the node is the last of its level, it stays on the right edge, where every sibling is on
+    // the left. The path has no hash for levels where it has no sibling; they need no counting here,
+    // because the length of the path is known to be right.
     for sibling in path {
         if node & 1 == 1 || node == last {
             hash = node_hash(sibling, &hash);
-            // On the right edge a node may be promoted through levels where it has no sibling.
-            while node & 1 == 0 && node != 0 {
-                node >>= 1;
-                last >>= 1;
-            }
         } else {
             hash = node_hash(&hash, sibling);
         }
@@ -202,10 +200,6 @@ pub fn verify_consistency(
         if node & 1 == 1 || node == last {
             old_hash = node_hash(sibling, &old_hash);
             new_hash = node_hash(sibling, &new_hash);
-            while node & 1 == 0 && node != 0 {
-                node >>= 1;
-                last >>= 1;
-            }
         } else {
             new_hash = node_hash(&new_hash, sibling);
         }

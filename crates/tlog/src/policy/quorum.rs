@@ -42,8 +42,9 @@ impl Cosignature {
 
 /// What a policy says about a checkpoint signed by one of its logs.
 ///
-/// The two times rest on the witnesses' clocks only. A coalition of witnesses too small to meet the
-/// quorum alone cannot move them past an honest quorum's.
+/// The two times rest on the witnesses' clocks only. They hold as long as the dishonest witnesses
+/// cannot meet the quorum by themselves: any set that meets it then has an honest witness's time in
+/// it, at or before [`Quorum::not_after`], at or after [`Quorum::not_before`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "the quorum may not be met"]
 pub struct Quorum {
