@@ -161,7 +161,7 @@ mod tests {
         let hex = |text: &str| -> Vec<u8> {
             (0..text.len())
                 .step_by(2)
-                .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+                .map(|i| u8::from_str_radix(text.get(i..i + 2).unwrap(), 16).unwrap())
                 .collect()
         };
         for (seed, public, message, signature) in [

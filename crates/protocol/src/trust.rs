@@ -46,14 +46,22 @@ impl Trust {
         let mut operators: BTreeMap<OperatorName, Vec<PublicKey>> = BTreeMap::new();
         let mut rest = Vec::with_capacity(file.len());
         for (index, line) in file.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            // Only tab and space separate words, as in the lines of a tlog-policy.
             let mut words = line
-                .split(u8::is_ascii_whitespace)
+                .strip_suffix(b"\n")
+                .unwrap_or(line)
+                .split(|byte| matches!(byte, b' ' | b'\t'))
                 .filter(|word| !word.is_empty());
             if words.next() != Some(b"operator".as_slice()) {
                 rest.extend_from_slice(line);
                 continue;
             }
             let number = index + 1;
+            if !line.ends_with(b"\n") {
+                return Err(malformed(format!(
+                    "line {number}: line does not end in a newline"
+                )));
+            }
             let (name, key) = match (words.next(), words.next()) {
                 (Some(vkey), None) => operator(vkey)
                     .map_err(|detail| malformed(format!("line {number}: {detail}")))?,

@@ -240,7 +240,7 @@ mod tests {
     fn bytes(hex: &str) -> Vec<u8> {
         (0..hex.len())
             .step_by(2)
-            .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+            .map(|i| u8::from_str_radix(hex.get(i..i + 2).unwrap(), 16).unwrap())
             .collect()
     }
 
