@@ -1,3 +1,47 @@
-//! Project automation.
+//! Project automation: `cargo xtask test`, `cargo xtask vectors`.
 
-fn main() {}
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(about = "Project automation")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes the test vectors
+    Vectors {
+        /// Write nothing; fail if a file differs
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Vectors { check } => {
+            let folder = root()?.join("test-vectors");
+            let count = if check {
+                xtask::vectors::check(&folder)?
+            } else {
+                xtask::vectors::write(&folder)?
+            };
+            println!("{count} vectors");
+            Ok(())
+        }
+    }
+}
+
+/// The root of the workspace.
+fn root() -> Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .map(Path::to_path_buf)
+        .context("the workspace has no root")
+}
