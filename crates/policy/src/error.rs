@@ -112,6 +112,12 @@ pub enum PolicyError {
         /// Where the policy begins.
         at: Place,
     },
+    /// A statement is too long or too deeply nested to be given to Cedar.
+    #[error("{at}: too deeply nested or too long; write several policies instead")]
+    TooComplex {
+        /// Where it becomes so.
+        at: Place,
+    },
     /// The files are larger than any policy set should be.
     #[error("{file}: with this file the policy set is larger than {limit} bytes")]
     TooLarge {
@@ -160,6 +166,7 @@ impl PolicyError {
             Self::Schema { .. } => "policy_schema",
             Self::Syntax { .. } => "policy_syntax",
             Self::Template { .. } => "policy_template",
+            Self::TooComplex { .. } => "policy_too_complex",
             Self::TooLarge { .. } => "policy_too_large",
             Self::UnexpectedFile { .. } => "policy_unexpected_file",
             Self::Unreadable { .. } => "policy_unreadable",
@@ -177,7 +184,8 @@ impl PolicyError {
             | Self::NotText { at }
             | Self::Schema { at, .. }
             | Self::Syntax { at, .. }
-            | Self::Template { at } => Some(at),
+            | Self::Template { at }
+            | Self::TooComplex { at } => Some(at),
             Self::DuplicateFile { .. }
             | Self::MissingSchema
             | Self::NoPolicies

@@ -12,7 +12,7 @@ use miette::Diagnostic;
 use crate::error::{Place, PolicyError, cedar_detail, cedar_offset};
 use crate::schema::LoadedSchema;
 use crate::sources::{SourceFile, Sources};
-use crate::statements::{self, Statement};
+use crate::statements::Statement;
 
 /// The risk tiers a policy may name, lowest first.
 const TIERS: [&str; 4] = ["low", "medium", "high", "critical"];
@@ -92,15 +92,19 @@ fn parse(file: SourceFile<'_>) -> Result<Vec<(Statement, Policy)>, PolicyError> 
         at: file.place(start.saturating_add(cedar_offset(error).unwrap_or(0))),
         detail: cedar_detail(error),
     };
+    let statements = file.statements()?;
     let whole: CedarSet = file.text.parse().map_err(|error| syntax(&error, 0))?;
-    let statements = statements::split(file.text);
     if let Some(template) = statements.iter().find(|statement| statement.has_slot()) {
         return Err(PolicyError::Template {
             at: file.place(template.range.start),
         });
     }
     if whole.num_of_templates() != 0 || whole.num_of_policies() != statements.len() {
-        return Err(PolicyError::Template { at: file.place(0) });
+        let detail = format!(
+            "{}: Cedar and this crate count its policies differently",
+            file.name
+        );
+        return Err(PolicyError::Unusable { detail });
     }
     let mut policies = Vec::with_capacity(statements.len());
     for statement in statements {

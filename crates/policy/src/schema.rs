@@ -10,7 +10,7 @@ use crate::arguments::{MemberType, ValueType};
 use crate::error::{PolicyError, cedar_detail, cedar_offset};
 use crate::json::is_reserved_name;
 use crate::sources::SourceFile;
-use crate::statements::{self, Statement};
+use crate::statements::Statement;
 
 /// The part of every policy schema that is built in: who acts, where, and what is known of every
 /// call. It is part of every policy set's digest.
@@ -40,10 +40,10 @@ pub(crate) struct LoadedSchema {
 impl LoadedSchema {
     /// Loads the operator's schema together with the built-in part.
     pub(crate) fn load(file: SourceFile<'_>) -> Result<Self, PolicyError> {
+        let statements = file.statements()?;
         // Alone first, so that an unfinished declaration is found where it stands and cannot reach
         // into the built-in part.
         let _: SchemaFragment = file.text.parse().map_err(|error| syntax(file, &error))?;
-        let statements = statements::split(file.text);
         refuse_other_declarations(file, &statements)?;
 
         let both = format!("{}\n{BUILT_IN_SCHEMA}", file.text);
@@ -55,10 +55,14 @@ impl LoadedSchema {
         let (json, _) =
             schema_str_to_json_with_resolved_types(&both).map_err(|error| syntax(file, &error))?;
         let types = Types {
-            common: &json[""]["commonTypes"],
+            common: field(field(&json, ""), "commonTypes"),
         };
         let mut actions = BTreeMap::new();
-        for (name, declaration) in json[""]["actions"].as_object().into_iter().flatten() {
+        for (name, declaration) in field(field(&json, ""), "actions")
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
             let offset = statements
                 .iter()
                 .find_map(|statement| statement.action_offset(name));
@@ -114,9 +118,9 @@ impl Types<'_> {
     /// The type of an action's arguments, or none for a group of actions; or what is wrong with
     /// its declaration.
     fn of_action(&self, name: &str, declaration: &Value) -> Result<Option<ValueType>, String> {
-        let applies_to = &declaration["appliesTo"];
-        let principals = names(&applies_to["principalTypes"]);
-        let resources = names(&applies_to["resourceTypes"]);
+        let applies_to = field(declaration, "appliesTo");
+        let principals = names(field(applies_to, "principalTypes"));
+        let resources = names(field(applies_to, "resourceTypes"));
         if principals.is_empty() && resources.is_empty() {
             return Ok(None);
         }
@@ -129,21 +133,16 @@ impl Types<'_> {
             return Err("must apply to `principal: Agent, resource: Server`".to_owned());
         }
         let form = "must have `context: { arguments: { ... }, call: Call }`";
-        let context = self.attributes(&applies_to["context"]).ok_or(form)?;
-        let is_required = |name: &str| {
-            context
-                .get(name)
-                .is_some_and(|member| member["required"] != Value::Bool(false))
+        let context = self.attributes(field(applies_to, "context")).ok_or(form)?;
+        let (Some(arguments), Some(call), 2) =
+            (context.get("arguments"), context.get("call"), context.len())
+        else {
+            return Err(form.to_owned());
         };
-        if context.len() != 2
-            || !is_required("arguments")
-            || !is_required("call")
-            || applies_to["context"]["additionalAttributes"] == Value::Bool(true)
-            || context["call"]["type"] != "Call"
-        {
+        if !is_required(arguments) || !is_required(call) || field(call, "type") != "Call" {
             return Err(form.to_owned());
         }
-        let arguments = self.value_type(&context["arguments"], "arguments")?;
+        let arguments = self.value_type(arguments, "arguments")?;
         match &arguments {
             ValueType::Record(members) if is_verb(name) && !is_name_alone(members) => Err(
                 "has a `/` in its name, so it is a verb and not a tool: its arguments must be \
@@ -156,30 +155,30 @@ impl Types<'_> {
     }
 
     /// The members of a record type, or none if it is of another type.
-    fn attributes(&self, json: &Value) -> Option<serde_json::Map<String, Value>> {
-        match json["type"].as_str()? {
-            "Record" => Some(json["attributes"].as_object()?.clone()),
+    fn attributes<'b>(&'b self, json: &'b Value) -> Option<&'b serde_json::Map<String, Value>> {
+        match field(json, "type").as_str()? {
+            "Record" => field(json, "attributes").as_object(),
             common => self.attributes(self.common.get(common)?),
         }
     }
 
     /// Reads a type; `path` says for which argument.
     fn value_type(&self, json: &Value, path: &str) -> Result<ValueType, String> {
-        match json["type"].as_str().unwrap_or_default() {
+        match field(json, "type").as_str().unwrap_or_default() {
             // Names declared in the schema come first: Cedar resolves them so, too.
             common if self.common.get(common).is_some() => {
-                self.value_type(&self.common[common], path)
+                self.value_type(field(self.common, common), path)
             }
             "Bool" | "Boolean" | "__cedar::Bool" => Ok(ValueType::Boolean),
             "Long" | "__cedar::Long" => Ok(ValueType::Long),
             "String" | "__cedar::String" => Ok(ValueType::Text),
             "Set" => {
-                let element = self.value_type(&json["element"], &format!("{path}[]"))?;
+                let element = self.value_type(field(json, "element"), &format!("{path}[]"))?;
                 Ok(ValueType::Set(Box::new(element)))
             }
             "Record" => {
                 let mut members = BTreeMap::new();
-                for (name, member) in json["attributes"].as_object().into_iter().flatten() {
+                for (name, member) in field(json, "attributes").as_object().into_iter().flatten() {
                     let path = format!("{path}.{name}");
                     if is_reserved_name(name) {
                         return Err(format!(
@@ -187,7 +186,7 @@ impl Types<'_> {
                         ));
                     }
                     let value = self.value_type(member, &path)?;
-                    let required = member["required"] != Value::Bool(false);
+                    let required = is_required(member);
                     members.insert(name.clone(), MemberType { value, required });
                 }
                 Ok(ValueType::Record(members))
@@ -198,6 +197,17 @@ impl Types<'_> {
             )),
         }
     }
+}
+
+/// The member `name` of a JSON object, or null.
+fn field<'a>(json: &'a Value, name: &str) -> &'a Value {
+    static NULL: Value = Value::Null;
+    json.get(name).unwrap_or(&NULL)
+}
+
+/// Whether a record's member is required, which Cedar says by saying nothing.
+fn is_required(member: &Value) -> bool {
+    *field(member, "required") != Value::Bool(false)
 }
 
 fn names(list: &Value) -> Vec<&str> {

@@ -9,6 +9,7 @@ use counterfoil_protocol::digest::ContentDigest;
 
 use crate::error::{Place, PolicyError};
 use crate::schema::{BUILT_IN_NAME, BUILT_IN_SCHEMA};
+use crate::statements::{self, Statement, TooComplex};
 
 const SCHEMA_NAME: &str = "schema.cedarschema";
 const README_NAME: &str = "README.md";
@@ -32,6 +33,13 @@ pub(crate) struct SourceFile<'a> {
 impl SourceFile<'_> {
     pub(crate) fn place(&self, offset: usize) -> Place {
         Place::of(self.name, self.text, offset)
+    }
+
+    /// The statements of the file. Nothing may be given to Cedar before.
+    pub(crate) fn statements(&self) -> Result<Vec<Statement>, PolicyError> {
+        statements::split(self.text).map_err(|TooComplex(offset)| PolicyError::TooComplex {
+            at: self.place(offset),
+        })
     }
 }
 

@@ -2,8 +2,9 @@
 //! only for its own errors.
 //!
 //! Policies and schemas have the same lexical rules: `//` comments, string literals with
-//! backslash escapes, and `;` at the end of a statement and nowhere else. This runs only on text
-//! that Cedar has parsed already, or whose pieces Cedar parses afterwards; it decides nothing.
+//! backslash escapes, and `;` at the end of a statement and nowhere else. Whether the text means
+//! anything is for Cedar to say. This runs first, because Cedar's parser must not be given text
+//! that is nested too deeply.
 
 use core::ops::Range;
 
@@ -75,21 +76,69 @@ impl Statement {
     }
 }
 
+/// The deepest nesting of brackets, and the most `if`s, in one statement. Cedar's parser recurses
+/// with both; thousands overflow the stack, which ends the process.
+const MAX_NESTING: usize = 64;
+
+/// The most tokens in one statement; long chains recurse, too.
+const MAX_TOKENS: usize = 10_000;
+
+/// A statement is larger than Cedar can be given. Holds the offset where it becomes so.
+#[derive(Debug)]
+pub(crate) struct TooComplex(pub(crate) usize);
+
 /// Splits `text`. What follows the last `;` is the last statement, if it holds a token.
-pub(crate) fn split(text: &str) -> Vec<Statement> {
+pub(crate) fn split(text: &str) -> Result<Vec<Statement>, TooComplex> {
     let mut statements = Vec::new();
     let mut tokens: Vec<Token> = Vec::new();
+    let mut nesting = Nesting::default();
     let mut rest = Cursor { text, offset: 0 };
     while let Some(token) = rest.next_token() {
-        let ends = token.text == ";";
         let end = token.start + token.text.len();
+        let ends = token.text == ";";
+        nesting.enter(&token.text, tokens.last());
+        if nesting.is_too_deep() || tokens.len() >= MAX_TOKENS {
+            return Err(TooComplex(token.start));
+        }
         tokens.push(token);
+        // In a namespace, which a schema may not have, a `;` stands inside brackets. It ends a
+        // statement all the same, and the nesting goes on.
         if ends {
+            nesting.ifs = 0;
             push(&mut statements, &mut tokens, end);
         }
     }
     push(&mut statements, &mut tokens, text.len());
-    statements
+    Ok(statements)
+}
+
+/// How deep in brackets a token stands.
+#[derive(Default)]
+struct Nesting {
+    open: Vec<char>,
+    ifs: usize,
+}
+
+impl Nesting {
+    fn enter(&mut self, token: &str, previous: Option<&Token>) {
+        match token {
+            "(" | "[" | "{" => self.open.extend(token.chars()),
+            ")" | "]" | "}" => {
+                self.open.pop();
+            }
+            // Elsewhere than in `Set<…>` it compares, and nests nothing.
+            "<" if previous.is_some_and(|token| token.text == "Set") => self.open.push('<'),
+            ">" if self.open.last() == Some(&'<') => {
+                self.open.pop();
+            }
+            "if" => self.ifs += 1,
+            _ => {}
+        }
+    }
+
+    fn is_too_deep(&self) -> bool {
+        self.open.len() > MAX_NESTING || self.ifs > MAX_NESTING
+    }
 }
 
 fn push(statements: &mut Vec<Statement>, tokens: &mut Vec<Token>, end: usize) {
@@ -161,7 +210,11 @@ mod tests {
     #[test]
     fn semicolons_in_comments_and_strings_end_nothing() {
         let text = "// a; b\n@id(\"x;\\\";\")\npermit (principal); // end;\n forbid(é);\n// last";
-        let found: Vec<_> = split(text).iter().map(|s| &text[s.range.clone()]).collect();
+        let found: Vec<_> = split(text)
+            .unwrap()
+            .iter()
+            .map(|s| text.get(s.range.clone()).unwrap())
+            .collect();
         assert_eq!(
             found,
             ["@id(\"x;\\\";\")\npermit (principal);", "forbid(é);"]
@@ -171,13 +224,13 @@ mod tests {
     #[test]
     fn an_unfinished_statement_is_still_a_statement() {
         let text = "permit(a); forbid(b) \"";
-        assert_eq!(split(text).len(), 2);
+        assert_eq!(split(text).unwrap().len(), 2);
     }
 
     #[test]
     fn annotations_keywords_and_actions_are_found() {
         let text = "@id(\"action\") @doc action send, \"re fund\" in [reads];";
-        let statements = split(text);
+        let statements = split(text).unwrap();
         let statement = &statements[0];
         assert_eq!(
             statement.annotations().collect::<Vec<_>>(),
@@ -187,5 +240,25 @@ mod tests {
         assert_eq!(statement.action_offset("send"), Some(26));
         assert_eq!(statement.action_offset("re fund"), Some(32));
         assert_eq!(statement.action_offset("reads"), None);
+    }
+
+    #[test]
+    fn what_would_overflow_cedars_stack_is_refused() {
+        let deep = |open: &str, close: &str, n: usize| open.repeat(n) + "x" + &close.repeat(n);
+        for (open, close) in [
+            ("(", ")"),
+            ("[", "]"),
+            ("{a:", "}"),
+            ("Set<", ">"),
+            ("if ", ""),
+        ] {
+            assert!(split(&deep(open, close, 64)).is_ok(), "{open}");
+            assert!(split(&deep(open, close, 65)).is_err(), "{open}");
+        }
+        assert!(split(&"a < b && ".repeat(1000)).is_ok());
+        assert!(split(&"if a;".repeat(100)).is_ok());
+        assert!(split(&"Set<a>,".repeat(1000)).is_ok());
+        assert!(split(&"(a)".repeat(1000)).is_ok());
+        assert!(split(&"x ".repeat(10_001)).is_err());
     }
 }

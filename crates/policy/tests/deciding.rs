@@ -1,6 +1,7 @@
 //! How a loaded policy set decides, above all when something is wrong with the call.
 
 #![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod call;
 

@@ -2,7 +2,11 @@
 //! about the whole set, asked in the plainest way.
 
 #![allow(missing_docs, reason = "tests")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod call;
 

@@ -1,6 +1,7 @@
 //! What a policy folder may not hold, and how that is said.
 
 #![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod call;
 
@@ -325,6 +326,37 @@ fn templates_are_refused() {
         "1:1",
         "templates",
     );
+}
+
+#[test]
+fn nesting_that_would_end_the_process_is_refused() {
+    let nested = |n: usize| {
+        let condition = "(".repeat(n) + "true" + &")".repeat(n);
+        format!("@id(\"x\")\npermit (principal, action, resource)\nwhen {{ {condition} }};")
+    };
+    load_policy(&nested(60)).unwrap();
+    refused(
+        &nested(100_000),
+        "policy_too_complex",
+        "3:71",
+        "too deeply nested",
+    );
+    let chained = |n: usize| {
+        let condition = "true".to_owned() + &" && true".repeat(n);
+        format!("@id(\"x\")\npermit (principal, action, resource)\nwhen {{ {condition} }};")
+    };
+    load_policy(&chained(3000)).unwrap();
+    assert_eq!(
+        load_policy(&chained(100_000)).unwrap_err().code(),
+        "policy_too_complex"
+    );
+    let schema = format!(
+        "type A = {}Long{};",
+        "Set<".repeat(100_000),
+        ">".repeat(100_000)
+    );
+    let error = load(&[("schema.cedarschema", &schema), ("a.cedar", PERMIT)]).unwrap_err();
+    assert_eq!(error.code(), "policy_too_complex");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The sample policies decide as their comments say.
 
 #![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod call;
 
