@@ -1,3 +1,23 @@
 //! The MCP gateway and the exchange API between operators.
+//!
+//! A gateway stands between agents and the MCP servers whose tools they call. It decides every
+//! call through a [`counterfoil_enforcer::Enforcer`], forwards the bytes that were sent, and
+//! carries the signed records of both sides across operators.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`message`] | MCP messages as bytes |
+//! | [`evidence`] | records on the wire |
+//! | [`proxy`] | what happens to a message, whatever transport it came by |
+//! | [`config`], [`home`] | the configuration and the operator home |
+//! | [`stdio`] | messages over pipes |
 
+pub mod config;
+mod error;
+pub mod evidence;
+pub mod home;
 pub mod message;
+pub mod proxy;
+pub mod stdio;
+
+pub use error::GatewayError;

@@ -10,6 +10,9 @@ pub const PROTOCOL_VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion"
 /// The `_meta` member in which a request of 2026-07-28 states the client's capabilities.
 pub const CLIENT_CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 
+/// The notification that takes a request back.
+pub const CANCELLED: &str = "notifications/cancelled";
+
 /// What a message is to the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Classified {
@@ -126,6 +129,12 @@ pub fn states_capabilities(message: &Message) -> bool {
     message
         .at(&["params", "_meta", CLIENT_CAPABILITIES_KEY])
         .is_some_and(|value| value.kind == Kind::Object)
+}
+
+/// The id of the request that a `notifications/cancelled` takes back.
+pub fn cancelled_id(message: &Message) -> Option<Id> {
+    let value = message.at(&["params", "requestId"])?;
+    Id::read(value, message.bytes())
 }
 
 /// The revision asked for by an `initialize` request or chosen in its result, as written.

@@ -66,6 +66,18 @@ pub fn is_present(message: &Message) -> bool {
     Place::of(message).is_ok_and(|place| place.evidence().is_some())
 }
 
+/// Whether [`insert`] can add the member to the message.
+///
+/// # Errors
+/// [`SpliceError::Present`] or [`SpliceError::CannotCarry`].
+pub fn check_room(message: &Message) -> Result<(), SpliceError> {
+    let place = Place::of(message)?;
+    if place.evidence().is_some() {
+        return Err(SpliceError::Present);
+    }
+    place.mode().map(|_| ())
+}
+
 /// The message with `evidence`, a JSON object in one line without a member `meta`, added to it.
 pub fn insert(message: &Message, evidence: &[u8]) -> Result<Bytes, SpliceError> {
     let place = Place::of(message)?;
