@@ -1,0 +1,57 @@
+//! The command line: a noun, then a verb.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Receipts for what AI agents do, that convince the other side.
+///
+/// Two operators, each with an enforcer in front of its agents or tools: every call is decided
+/// before it runs, every decision leaves a signed record, and a public log fixes it in time. Start
+/// with `counterfoil demo`.
+#[derive(Debug, Parser)]
+#[command(name = "counterfoil", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "\
+Exit codes: 0 done or verified, 1 not verified, 2 wrong usage or input.
+RUST_LOG filters what is logged to standard error, for example RUST_LOG=debug.")]
+pub(crate) struct Arguments {
+    /// Print JSON for machines instead of text for people.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the home of an operator: keys, configuration, sample policy, journal, manifest.
+    Init(commands::init::Init),
+    /// This operator's manifest, and those of others.
+    #[command(subcommand)]
+    Operator(commands::operator::Operator),
+    /// Get receipts, and look into them.
+    #[command(subcommand)]
+    Receipt(commands::receipt::Receipt),
+    /// Verify receipts against a trust file, offline, and explain every step.
+    Verify(commands::verify::Verify),
+    /// A transparency log.
+    #[command(subcommand)]
+    Log(commands::log::Log),
+    /// A witness, which cosigns the checkpoints of logs.
+    #[command(subcommand)]
+    Witness(commands::witness::Witness),
+    /// Print completions for a shell.
+    Completions(commands::completions::Completions),
+}
+
+impl Command {
+    /// Whether the command keeps running and is expected to log.
+    pub(crate) const fn serves(&self) -> bool {
+        matches!(
+            self,
+            Self::Log(commands::log::Log::Serve(_))
+                | Self::Witness(commands::witness::Witness::Serve(_))
+        )
+    }
+}

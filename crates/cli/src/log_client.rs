@@ -1,0 +1,139 @@
+//! What commands ask of a log: to register manifests, and for those of others.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::receipt::LoggedManifest;
+use counterfoil_tlog::text::base64_decode;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::answer::{OrProblem as _, Problem};
+
+/// How long one request to the log may take; it waits for witnesses.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The most bytes of an answer of the log.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// A client of a log node.
+#[derive(Clone, Debug)]
+pub(crate) struct LogClient {
+    url: String,
+    http: reqwest::Client,
+}
+
+/// A manifest as the log lists it.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    index: u64,
+    manifest: String,
+}
+
+/// An error as the log words it.
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    code: String,
+    detail: String,
+}
+
+impl LogClient {
+    /// A client of the log at `url`, which has no path.
+    pub(crate) fn new(url: &str) -> Result<Self, Problem> {
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| unreachable_log(url, &error))?;
+        Ok(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            http,
+        })
+    }
+
+    /// Has a manifest logged; a name that is not registered yet needs the admission token.
+    /// Returns the log's proof.
+    pub(crate) async fn register(
+        &self,
+        manifest: &[u8],
+        token: Option<&Zeroizing<String>>,
+    ) -> Result<Vec<u8>, Problem> {
+        let mut request = self
+            .http
+            .post(format!("{}/v1/operators", self.url))
+            .body(manifest.to_vec());
+        if let Some(token) = token {
+            request = request.bearer_auth(token.as_str());
+        }
+        self.answer(request).await?.ok_or_else(|| {
+            Problem::new(format!("{} is not a log: it knows no operators", self.url))
+        })
+    }
+
+    /// The manifests of an operator with their proofs, oldest first, none of them verified; empty
+    /// when the log knows no such operator.
+    pub(crate) async fn manifests(
+        &self,
+        operator: &OperatorName,
+    ) -> Result<Vec<LoggedManifest>, Problem> {
+        let list = self.http.get(format!("{}/v1/operators/{operator}", self.url));
+        let Some(list) = self.answer(list).await? else {
+            return Ok(Vec::new());
+        };
+        let malformed = format!("the log at {} answers out of form", self.url);
+        let list: Vec<Listed> = serde_json::from_slice(&list).at(&malformed)?;
+        let mut manifests = Vec::with_capacity(list.len());
+        for listed in list {
+            let manifest = base64_decode(&listed.manifest)
+                .ok_or_else(|| Problem::new(format!("{malformed}: a manifest is not base64")))?;
+            let proof = format!("{}/v1/proof?index={}", self.url, listed.index);
+            manifests.push(LoggedManifest {
+                manifest,
+                log_proof: self.answer(self.http.get(proof)).await?,
+            });
+        }
+        Ok(manifests)
+    }
+
+    /// The body of an answer; none when there is nothing at that address.
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Option<Vec<u8>>, Problem> {
+        let failed = |error: reqwest::Error| unreachable_log(&self.url, &error);
+        let mut answer = request.send().await.map_err(failed)?;
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(Problem::new(format!(
+                    "the log at {} answers with too much",
+                    self.url
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(Some(body));
+        }
+        if status == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        Err(match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Problem::new(format!(
+                "the log at {} refuses: {} ({})",
+                self.url, refusal.detail, refusal.code
+            )),
+            Err(_) => Problem::new(format!("the log at {} answers {status}", self.url)),
+        })
+    }
+}
+
+fn unreachable_log(url: &str, error: &reqwest::Error) -> Problem {
+    // The error's own text hides its cause, which is what one wants to know.
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    Problem::new(format!("the log at {url} cannot be reached: {text}"))
+        .next("is it running? `counterfoil log serve` says where it listens")
+}
