@@ -100,7 +100,7 @@ impl UnverifiedCommitment {
     /// Parses the bytes of a commitment.
     ///
     /// # Errors
-    /// A CBOR, structure, COSE or commitment code: see spec verification §2, step 6.
+    /// A CBOR, structure, COSE or commitment code: see spec verification §2, step 7.
     pub fn parse(bytes: &[u8]) -> Result<Self, Failure> {
         let mut object = Unverified::parse(bytes, ObjectType::Commitment)?;
         let root: [u8; 32] = object.payload.as_slice().try_into().map_err(|_| {

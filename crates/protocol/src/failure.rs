@@ -123,7 +123,7 @@ failure_codes! {
     ReceiptIncomplete = "receipt_incomplete",
     /// The receipt does not reach the level that was asked for.
     LevelNotReached = "level_not_reached",
-    /// The record is not earlier than its not-after bound and later than its not-before bound.
+    /// The witnesses of the beacon signed later than those of the checkpoint that covers the record.
     TimeBoundsContradict = "time_bounds_contradict",
     /// The trust file is malformed.
     TrustMalformed = "trust_malformed",

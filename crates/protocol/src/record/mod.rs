@@ -331,7 +331,7 @@ impl UnverifiedRecord {
     /// Parses the bytes of a record.
     ///
     /// # Errors
-    /// A CBOR, structure, COSE or record code: see spec verification §2, steps 1 to 3.
+    /// A CBOR, structure, COSE or record code: see spec verification §2, step 2.
     pub fn parse(bytes: &[u8]) -> Result<Self, Failure> {
         let object = Unverified::parse(bytes, ObjectType::Record)?;
         let record = decode::payload(&object.payload)?;
