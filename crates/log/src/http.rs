@@ -1,0 +1,438 @@
+//! The log over HTTP: c2sp.org/tlog-tiles to read, our own few endpoints to write.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{
+        DefaultBodyLimit, Path as UrlPath, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    },
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use counterfoil_protocol::{digest::KeyThumbprint, manifest::UnverifiedManifest};
+use counterfoil_tlog::{
+    note::VerifierKey,
+    text::{base64_encode, parse_decimal},
+    tile::{MAX_ENTRY_BYTES, ResourcePath},
+};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{net::TcpListener, time::Instant};
+
+use crate::{
+    Clock, Error, Refusal,
+    config::Config,
+    database::SqliteLock,
+    fork,
+    lock::SignedHead,
+    node::Node,
+    pool::{Place, internal},
+    publish, read,
+    sequencer::Sequencer,
+    store::{self, FileStore},
+    witnesses::{self, Witness},
+};
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// A log that listens.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    node: Arc<Node>,
+    sequencer: Sequencer<FileStore, SqliteLock>,
+    witnesses: Vec<Witness>,
+}
+
+impl Server {
+    /// Opens the log in `directory`, finishes what a crash has cut short, and listens where its
+    /// configuration says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] naming what is missing, wrong, in use or contradictory.
+    pub async fn bind(directory: &Path, clock: Clock) -> Result<Self, Error> {
+        let config = Config::read(directory)?;
+        let (node, sequencer) = Node::open(directory, &config, clock)?;
+        let witnesses =
+            witnesses::of_policy(&node.policy, config.limits.witness()).map_err(Error::System)?;
+        let signed = node.signed.borrow().clone();
+        if witnesses.is_empty() && node.published.borrow().as_ref() != Some(&signed) {
+            // Nobody to wait for: whoever connects finds a checkpoint.
+            node.publish(signed)?;
+        }
+        let failed = |source| Error::Listen {
+            address: config.listen.clone(),
+            source,
+        };
+        let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            listener,
+            address,
+            node,
+            sequencer,
+            witnesses,
+        })
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The public key of the log. Its name is the origin.
+    #[must_use]
+    pub fn verifier_key(&self) -> &VerifierKey {
+        &self.node.key
+    }
+
+    /// Runs until `shutdown` resolves. Then it takes nothing more, sequences what it has taken,
+    /// and answers whoever still waits.
+    ///
+    /// # Errors
+    ///
+    /// The fault that stopped the log, if one did. The process must end then and start again.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let Self {
+            listener,
+            address,
+            node,
+            sequencer,
+            witnesses,
+        } = self;
+        let work = tokio::spawn(work(Arc::clone(&node), sequencer, witnesses));
+        let stop = {
+            let node = Arc::clone(&node);
+            async move {
+                tokio::select! {
+                    () = shutdown => {}
+                    () = node.failed() => {}
+                }
+                node.pool.stop(Refusal::Stopping);
+                node.stopping.send_replace(true);
+            }
+        };
+        let served = axum::serve(listener, router(Arc::clone(&node)))
+            .with_graceful_shutdown(stop)
+            .await
+            .map_err(|source| Error::Listen {
+                address: address.to_string(),
+                source,
+            });
+        if let Ok(Ok(Some(sequencer))) = work.await {
+            // Ends when the pool is empty.
+            let _ = tokio::task::spawn_blocking(move || sequencer.join()).await;
+        }
+        node.failure().map_or(served, Err)
+    }
+}
+
+/// Asks the witnesses what they have seen, then sequences and publishes until the log stops.
+/// Returns the sequencer's thread, if it was started.
+async fn work(
+    node: Arc<Node>,
+    sequencer: Sequencer<FileStore, SqliteLock>,
+    witnesses: Vec<Witness>,
+) -> Result<Option<JoinHandle<()>>, Error> {
+    if let Some(contradiction) = fork::ask_all(&node, &witnesses).await {
+        node.suspect_fork(contradiction);
+        return Ok(None);
+    }
+    let thread = match node.spawn_sequencer(sequencer) {
+        Ok(thread) => thread,
+        Err(error) => {
+            node.fail(error);
+            return Ok(None);
+        }
+    };
+    let mut stopping = node.stopping.subscribe();
+    tokio::select! {
+        () = publish::run(Arc::clone(&node), witnesses) => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+    Ok(Some(thread))
+}
+
+fn router(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/checkpoint", get(checkpoint))
+        .route("/tile/{*path}", get(tile))
+        .route("/add", post(add))
+        .route("/v1/entries", post(entries))
+        .route("/v1/proof", get(proof))
+        .route("/v1/operators", post(operators))
+        .route("/v1/operators/{name}", get(operator))
+        .route("/v1/streams/{kid}", get(stream))
+        .layer(DefaultBodyLimit::max(MAX_ENTRY_BYTES))
+        .with_state(node)
+}
+
+/// What a request for a proof waits for.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Wait {
+    Integrated,
+    #[default]
+    Published,
+    Witnessed,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryQuery {
+    #[serde(default)]
+    wait: Wait,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProofQuery {
+    index: String,
+}
+
+type Shared = State<Arc<Node>>;
+type Body = Result<Bytes, BytesRejection>;
+
+async fn checkpoint(State(node): Shared) -> Result<Response, Refusal> {
+    let note = node
+        .published
+        .borrow()
+        .as_ref()
+        .map(|published| published.note.to_string());
+    let note = note.ok_or(Refusal::NotFound("published checkpoint"))?;
+    Ok(([(CONTENT_TYPE, PLAIN), (CACHE_CONTROL, "max-age=1")], note).into_response())
+}
+
+async fn tile(State(node): Shared, UrlPath(path): UrlPath<String>) -> Result<Response, Refusal> {
+    let resource =
+        ResourcePath::parse(&format!("tile/{path}")).map_err(|_| Refusal::NotFound("tile"))?;
+    let found = blocking(move || match resource {
+        ResourcePath::Tile(id) => store::tile(&node.store, id).map_err(internal),
+        ResourcePath::Bundle(id) => store::bundle(&node.store, id).map_err(internal),
+    });
+    let content = found.await?.ok_or(Refusal::NotFound("tile"))?;
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream"),
+        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    Ok((headers, content).into_response())
+}
+
+async fn add(State(node): Shared, body: Body) -> Result<Response, Refusal> {
+    let deadline = Instant::now() + node.limits.wait();
+    let index = take_in(&node, content(body)?, false, deadline).await?;
+    Ok(([(CONTENT_TYPE, PLAIN)], format!("{index}\n")).into_response())
+}
+
+async fn entries(
+    State(node): Shared,
+    query: Result<Query<EntryQuery>, QueryRejection>,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let Query(query) = query.map_err(|error| Refusal::Request(error.body_text()))?;
+    let body = content(body)?;
+    if matches!(query.wait, Wait::Witnessed) && !node.policy.needs_witnesses() {
+        return Err(Refusal::NoWitnesses);
+    }
+    submit(&node, body, false, query.wait).await
+}
+
+async fn operators(
+    State(node): Shared,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let body = content(body)?;
+    UnverifiedManifest::parse(&body).map_err(Refusal::Malformed)?;
+    let token = match headers.get(AUTHORIZATION).map(|value| value.to_str()) {
+        None => false,
+        Some(Ok(value))
+            if value
+                .strip_prefix("Bearer ")
+                .is_some_and(|t| node.is_token(t)) =>
+        {
+            true
+        }
+        Some(_) => return Err(Refusal::Unauthorized),
+    };
+    submit(&node, body, token, Wait::Published).await
+}
+
+async fn proof(
+    State(node): Shared,
+    query: Result<Query<ProofQuery>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(query) = query.map_err(|error| Refusal::Request(error.body_text()))?;
+    let index = parse_decimal(&query.index)
+        .ok_or_else(|| Refusal::Request(format!("`{}` is not an index", query.index)))?;
+    let published = node.published.borrow().clone();
+    let size = published
+        .as_ref()
+        .map_or(0, |published| published.head.size);
+    match published.filter(|_| index < size) {
+        Some(published) => inclusion(&node, index, published).await,
+        None => Err(Refusal::NotCovered { index, size }),
+    }
+}
+
+async fn operator(
+    State(node): Shared,
+    UrlPath(name): UrlPath<String>,
+) -> Result<Response, Refusal> {
+    let rows = blocking(move || node.reader().manifests(Some(&name)).map_err(internal)).await?;
+    if rows.is_empty() {
+        return Err(Refusal::NotFound("operator"));
+    }
+    let list: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let manifest = base64_encode(&row.content);
+            json!({ "version": row.version, "index": row.index, "manifest": manifest })
+        })
+        .collect();
+    Ok(Json(list).into_response())
+}
+
+async fn stream(State(node): Shared, UrlPath(kid): UrlPath<String>) -> Result<Response, Refusal> {
+    let kid = KeyThumbprint::from_hex(&kid).map_err(|error| Refusal::Request(error.to_string()))?;
+    let row = blocking(move || node.reader().stream(&kid).map_err(internal)).await?;
+    let row = row.ok_or(Refusal::NotFound("stream"))?;
+    let answer = json!({
+        "operator": row.operator,
+        "batches": row.batches,
+        "records": row.records,
+        "last_commitment": row.last_commitment.map(|digest| digest.to_string()),
+        "last_index": row.last_index,
+    });
+    Ok(Json(answer).into_response())
+}
+
+/// Takes an entry in, waits as long as asked, and answers with a proof.
+async fn submit(
+    node: &Arc<Node>,
+    content: Vec<u8>,
+    token: bool,
+    wait: Wait,
+) -> Result<Response, Refusal> {
+    let deadline = Instant::now() + node.limits.wait();
+    let index = take_in(node, content, token, deadline).await?;
+    let covering = match wait {
+        Wait::Integrated => node.signed.borrow().clone(),
+        Wait::Published | Wait::Witnessed => published(node, index, deadline).await?,
+    };
+    inclusion(node, index, covering).await
+}
+
+/// Has an entry logged, or finds that it is. Returns its index.
+async fn take_in(
+    node: &Arc<Node>,
+    content: Vec<u8>,
+    token: bool,
+    deadline: Instant,
+) -> Result<u64, Refusal> {
+    let shared = Arc::clone(node);
+    match blocking(move || shared.pool.submit(content, token)).await? {
+        Place::Logged(index) => Ok(index),
+        Place::Pooled(index, logged) => match tokio::time::timeout_at(deadline, logged).await {
+            Ok(Ok(index)) => Ok(index),
+            // Dropped without an answer: the log has stopped before the entry was logged.
+            Ok(Err(_)) => Err(node.pool.stopped().unwrap_or(Refusal::Stopping)),
+            Err(_) => Err(Refusal::Timeout {
+                index,
+                what: "integrated",
+            }),
+        },
+    }
+}
+
+/// Waits for a published checkpoint that covers an entry.
+async fn published(node: &Node, index: u64, deadline: Instant) -> Result<SignedHead, Refusal> {
+    let mut published = node.published.subscribe();
+    let mut stopping = node.stopping.subscribe();
+    let covers = |published: &Option<SignedHead>| {
+        published
+            .as_ref()
+            .is_some_and(|published| published.head.size > index)
+    };
+    let waited = tokio::select! {
+        biased;
+        covering = published.wait_for(covers) => covering.ok().and_then(|covering| covering.clone()),
+        () = tokio::time::sleep_until(deadline) => {
+            return Err(Refusal::Timeout { index, what: "published" });
+        }
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+    };
+    waited.ok_or(Refusal::Stopping)
+}
+
+async fn inclusion(
+    node: &Arc<Node>,
+    index: u64,
+    covering: SignedHead,
+) -> Result<Response, Refusal> {
+    let shared = Arc::clone(node);
+    let found =
+        blocking(move || read::inclusion(&shared.store, index, &covering).map_err(internal));
+    Ok(([(CONTENT_TYPE, PLAIN)], found.await?.to_string()).into_response())
+}
+
+fn content(body: Body) -> Result<Vec<u8>, Refusal> {
+    match body {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge),
+        Err(error) => Err(Refusal::Request(error.body_text())),
+    }
+}
+
+/// Runs what reads files or the database on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    task: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(task)
+        .await
+        .unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut body = json!({ "code": self.code(), "detail": self.to_string() });
+        let extra = match &self {
+            Self::NotNextBatch { expected, .. } => Some(("expected_batch", *expected)),
+            Self::NotNextVersion { expected, .. } => Some(("expected_version", *expected)),
+            Self::Timeout { index, .. } => Some(("index", *index)),
+            _ => None,
+        };
+        if let (Some((name, value)), Some(object)) = (extra, body.as_object_mut()) {
+            object.insert(name.to_owned(), value.into());
+        }
+        let response = (status, Json(body));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            ([(RETRY_AFTER, retry_after(&self).as_secs())], response).into_response()
+        } else {
+            response.into_response()
+        }
+    }
+}
+
+fn retry_after(refusal: &Refusal) -> Duration {
+    Duration::from_secs(match refusal {
+        Refusal::PoolFull => 1,
+        Refusal::BacklogFull => 5,
+        _ => 30,
+    })
+}

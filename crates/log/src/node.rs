@@ -1,0 +1,253 @@
+//! The parts of a running log and what they share.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use counterfoil_durable::{
+    file::{self, Access},
+    lock::DirectoryLock,
+};
+use counterfoil_protocol::numbers::UnixMillis;
+use counterfoil_tlog::{
+    note::{Note, VerifierKey},
+    policy::Policy,
+};
+use tokio::sync::{Notify, watch};
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, Refusal,
+    config::{Config, Limits},
+    database::{Reader, SqliteLock},
+    init::{read_key, read_token},
+    lock::SignedHead,
+    pool::{Pool, PoolLimits},
+    read::consistency,
+    registry::Registry,
+    sequencer::{Sequencer, root_at},
+    store::FileStore,
+};
+
+/// File name of the published checkpoint, below the public directory.
+const CHECKPOINT: &str = "checkpoint";
+
+/// Tells the time.
+pub type Clock = fn() -> UnixMillis;
+
+/// The clock of the system.
+#[must_use]
+pub fn system_clock() -> UnixMillis {
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixMillis::new(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What the sequencer, the publisher and the requests share.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) key: VerifierKey,
+    pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
+    pub(crate) store: FileStore,
+    pub(crate) pool: Pool,
+    /// The newest signed checkpoint.
+    pub(crate) signed: watch::Sender<SignedHead>,
+    /// The newest published checkpoint; none before the first met the quorum.
+    pub(crate) published: watch::Sender<Option<SignedHead>>,
+    /// True once the process is ending.
+    pub(crate) stopping: watch::Sender<bool>,
+    token: Zeroizing<String>,
+    reader: Mutex<Reader>,
+    clock: Clock,
+    failure: Mutex<Option<Error>>,
+    failed: Notify,
+    _directory: DirectoryLock,
+}
+
+impl Node {
+    /// Opens a log directory and checks that lock, tiles, published checkpoint and database tell
+    /// one story.
+    pub(crate) fn open(
+        directory: &Path,
+        config: &Config,
+        clock: Clock,
+    ) -> Result<(Arc<Self>, Sequencer<FileStore, SqliteLock>), Error> {
+        let lock = DirectoryLock::acquire(directory)?;
+        let signer = read_key(directory)?;
+        let key = signer.verifier().clone();
+        let policy = config.read_policy(directory, &key)?;
+        let token = read_token(directory)?;
+        let store = FileStore::new(directory);
+        let sequencer = Sequencer::load(store.clone(), SqliteLock::open(directory)?, signer)?;
+        let signed = sequencer.current().clone();
+        let published = read_published(&store, &key)?;
+        if let Some(published) = &published {
+            check_published(&store, published, &signed)?;
+        }
+        let reader = Reader::open(directory)?;
+        let (entries, size) = (reader.entries()?, signed.head.size);
+        if entries != size {
+            return Err(Error::Damaged(format!(
+                "database has `{entries}` entries, lock `{size}`"
+            )));
+        }
+        let registry = Registry::load(&reader.manifests(None)?, reader.streams()?)?;
+        let pool_limits = PoolLimits {
+            entries: config.limits.pool_entries,
+            backlog: config.limits.backlog_entries,
+            interval: config.limits.interval(),
+        };
+        let published_size = published
+            .as_ref()
+            .map_or(0, |published| published.head.size);
+        let pool = Pool::new(registry, reader, size, published_size, pool_limits);
+        let node = Self {
+            key,
+            policy,
+            limits: config.limits,
+            store,
+            pool,
+            signed: watch::Sender::new(signed),
+            published: watch::Sender::new(published),
+            stopping: watch::Sender::new(false),
+            token,
+            reader: Mutex::new(Reader::open(directory)?),
+            clock,
+            failure: Mutex::new(None),
+            failed: Notify::new(),
+            _directory: lock,
+        };
+        Ok((Arc::new(node), sequencer))
+    }
+
+    /// Starts the thread that sequences what is pooled.
+    pub(crate) fn spawn_sequencer(
+        self: &Arc<Self>,
+        mut sequencer: Sequencer<FileStore, SqliteLock>,
+    ) -> Result<thread::JoinHandle<()>, Error> {
+        let node = Arc::clone(self);
+        let run = move || {
+            let mut last = None;
+            while let Some(entries) = node.pool.next_batch(last) {
+                last = Some(Instant::now());
+                let leaves: Vec<_> = entries.iter().map(|entry| entry.leaf).collect();
+                match sequencer.sequence(entries, (node.clock)()) {
+                    Ok(signed) => {
+                        node.signed.send_replace(signed.clone());
+                        node.pool.complete(&leaves);
+                    }
+                    Err(error) => return node.fail(error),
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("sequencer".to_owned())
+            .spawn(run)
+            .map_err(|error| Error::System(format!("no thread: {error}")))
+    }
+
+    /// Puts a checkpoint in its public place. Blocks.
+    pub(crate) fn publish(&self, next: SignedHead) -> Result<(), Error> {
+        if let Some(published) = &*self.published.borrow() {
+            // Cannot fail as long as the sequencer is right; a log that is wrong must not show it
+            // to the world.
+            if published.head.size > next.head.size {
+                return Err(Error::PublishedContradicts {
+                    size: published.head.size,
+                });
+            }
+            consistency(&self.store, published.head, next.head)?;
+        }
+        let path = self.store.public_directory().join(CHECKPOINT);
+        file::replace(&path, next.note.to_string().as_bytes(), Access::Everyone)?;
+        self.pool.published(next.head.size);
+        self.published.send_replace(Some(next));
+        Ok(())
+    }
+
+    /// Stops the log for a fault. The first one is what [`Node::failure`] tells.
+    pub(crate) fn fail(&self, error: Error) {
+        tracing::error!(%error, "the log stops");
+        self.pool
+            .abandon(Refusal::Internal(format!("the log has stopped: {error}")));
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
+        self.failed.notify_one();
+    }
+
+    /// Sequences nothing more: someone has seen another history signed with this log's key.
+    pub(crate) fn suspect_fork(&self, reason: String) {
+        tracing::error!(%reason, "fork suspected: nothing more is sequenced or signed");
+        self.pool.abandon(Refusal::ForkSuspected(reason));
+    }
+
+    /// Resolves when the log has met a fault.
+    pub(crate) async fn failed(&self) {
+        self.failed.notified().await;
+    }
+
+    /// The fault that stopped the log, once.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// What the lock has committed.
+    pub(crate) fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether that is the admission token. Takes as long for a wrong one as for the right one.
+    pub(crate) fn is_token(&self, given: &str) -> bool {
+        let (own, given) = (self.token.as_bytes(), given.as_bytes());
+        let differing = own
+            .iter()
+            .zip(given)
+            .fold(0, |differing, (a, b)| differing | (a ^ b));
+        own.len() == given.len() && differing == 0
+    }
+}
+
+/// Reads the published checkpoint, if there is one.
+pub(crate) fn read_published(
+    store: &FileStore,
+    key: &VerifierKey,
+) -> Result<Option<SignedHead>, Error> {
+    let path = store.public_directory().join(CHECKPOINT);
+    let bytes = match file::read(&path) {
+        Err(counterfoil_durable::Error::Missing { .. }) => return Ok(None),
+        other => other?,
+    };
+    let note = Note::parse(&bytes)
+        .map_err(|error| Error::Damaged(format!("published checkpoint: {error}")))?;
+    SignedHead::of_log(note, key).map(Some)
+}
+
+/// The published checkpoint must be of a prefix of the tree that the lock holds.
+pub(crate) fn check_published(
+    store: &FileStore,
+    published: &SignedHead,
+    locked: &SignedHead,
+) -> Result<(), Error> {
+    let (size, locked) = (published.head.size, locked.head.size);
+    if size > locked {
+        return Err(Error::LockBehind {
+            published: size,
+            locked,
+        });
+    }
+    if root_at(store, size, locked)? == published.head.root {
+        Ok(())
+    } else {
+        Err(Error::PublishedContradicts { size })
+    }
+}

@@ -1,0 +1,98 @@
+//! From signed to published: collecting cosignatures and showing the result to the world.
+
+use std::{sync::Arc, time::Duration};
+
+use counterfoil_tlog::note::Note;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    Error,
+    lock::SignedHead,
+    node::Node,
+    witnesses::{self, Cosigned, Witness, is_by},
+};
+
+/// How long all witnesses work on one checkpoint before a newer one takes its place. Changing it
+/// with every signed checkpoint would leave them with cosignatures on different ones.
+const TARGET_LIFETIME: Duration = Duration::from_secs(10);
+
+/// Publishes signed checkpoints until stopped. Ends only by a fault.
+pub(crate) async fn run(node: Arc<Node>, witnesses: Vec<Witness>) {
+    if let Err(error) = publish_all(&node, witnesses).await {
+        node.fail(error);
+    }
+}
+
+/// One target at a time. It is published when it meets the quorum, at once if none is needed, and
+/// again when more witnesses cosign it while nothing newer is there.
+async fn publish_all(node: &Arc<Node>, witnesses: Vec<Witness>) -> Result<(), Error> {
+    let mut signed = node.signed.subscribe();
+    let mut target = first_target(node, signed.borrow_and_update().clone());
+    let (set_target, watch_target) = watch::channel(target.clone());
+    let (sender, mut cosigned) = mpsc::channel(64);
+    let mut tasks = JoinSet::new();
+    for witness in witnesses {
+        let (node, target) = (Arc::clone(node), watch_target.clone());
+        tasks.spawn(witnesses::run(node, witness, target, sender.clone()));
+    }
+    let mut deadline = Instant::now() + TARGET_LIFETIME;
+    loop {
+        let met = is_met(node, &target.note);
+        if met && node.published.borrow().as_ref() != Some(&target) {
+            publish(node, target.clone()).await?;
+        }
+        let newest = signed.borrow_and_update().clone();
+        if newest.head.size > target.head.size && (met || Instant::now() >= deadline) {
+            target = newest;
+            deadline = Instant::now() + TARGET_LIFETIME;
+            set_target.send_replace(target.clone());
+            continue;
+        }
+        tokio::select! {
+            // Late for another checkpoint: the witness goes on with the newest one.
+            Some(next) = cosigned.recv() => if next.head == target.head {
+                target.note = add(&target.note, next)?;
+            },
+            changed = signed.changed() => if changed.is_err() { return Ok(()) },
+            () = sleep_until(deadline), if !met => {}
+        }
+        if !met && Instant::now() >= deadline && newest.head.size == target.head.size {
+            deadline = Instant::now() + TARGET_LIFETIME;
+        }
+    }
+}
+
+/// The newest signed checkpoint, with the cosignatures it has been published with.
+fn first_target(node: &Node, signed: SignedHead) -> SignedHead {
+    match &*node.published.borrow() {
+        Some(published) if published.head == signed.head => published.clone(),
+        _ => signed,
+    }
+}
+
+fn is_met(node: &Node, note: &Note) -> bool {
+    node.policy.check(note).is_ok_and(|quorum| quorum.is_met())
+}
+
+/// Puts a witness's cosignature in, over an earlier one of the same key.
+fn add(note: &Note, cosigned: Cosigned) -> Result<Note, Error> {
+    let too_many = |error| Error::Damaged(format!("checkpoint: {error}"));
+    note.clone()
+        .retain_signatures(|line| !is_by(line, &cosigned.key))
+        .ok_or_else(|| Error::Damaged("checkpoint lost its signature".to_owned()))?
+        .with_signatures(cosigned.lines)
+        .map_err(too_many)
+}
+
+async fn publish(node: &Arc<Node>, next: SignedHead) -> Result<(), Error> {
+    let shared = Arc::clone(node);
+    let size = next.head.size;
+    let task = tokio::task::spawn_blocking(move || shared.publish(next)).await;
+    task.map_err(|error| Error::System(error.to_string()))??;
+    tracing::debug!(size, "published");
+    Ok(())
+}

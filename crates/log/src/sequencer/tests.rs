@@ -1,0 +1,310 @@
+//! Every write of a step fails once, with and without having happened; then the log is loaded
+//! again, goes on, and all of it is checked.
+
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use counterfoil_protocol::{
+    digest::{CommitmentDigest, KeyThumbprint},
+    keys::SigningKey,
+    manifest::Manifest,
+    names::OperatorName,
+    numbers::ManifestVersion,
+};
+use counterfoil_tlog::note::Note;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::{
+    InitOptions, database::SqliteLock, fsck, init, init::read_key, lock::CheckpointLock,
+    store::FileStore,
+};
+
+/// Which write fails, counted over store and lock, and whether it happens all the same.
+#[derive(Clone, Debug)]
+struct Fault {
+    left: Rc<Cell<usize>>,
+    happens: bool,
+}
+
+impl Fault {
+    fn at(number: usize, happens: bool) -> Self {
+        Self {
+            left: Rc::new(Cell::new(number)),
+            happens,
+        }
+    }
+
+    fn never() -> Self {
+        Self::at(usize::MAX, false)
+    }
+
+    fn around(&self, write: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let left = self.left.get();
+        self.left.set(left.wrapping_sub(1));
+        if left != 0 {
+            return write();
+        }
+        if self.happens {
+            write()?;
+        }
+        Err(Error::System("told to fail".to_owned()))
+    }
+}
+
+struct FaultyStore(FileStore, Fault);
+
+impl BlobStore for FaultyStore {
+    fn put(&self, path: &str, content: &[u8]) -> Result<(), Error> {
+        self.1.around(|| self.0.put(path, content))
+    }
+
+    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.0.get(path)
+    }
+
+    fn stage(&self, content: &[u8]) -> Result<(), Error> {
+        self.1.around(|| self.0.stage(content))
+    }
+
+    fn staged(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.0.staged()
+    }
+
+    fn remove_partials(&self, full_path: &str) {
+        self.0.remove_partials(full_path);
+    }
+}
+
+struct FaultyLock(SqliteLock, Fault);
+
+impl CheckpointLock for FaultyLock {
+    fn load(&self) -> Result<Note, Error> {
+        self.0.load()
+    }
+
+    fn swap(&mut self, expected: TreeHead, next: &Swap) -> Result<(), Error> {
+        let Self(lock, fault) = self;
+        fault.around(|| lock.swap(expected, next))
+    }
+}
+
+fn load(home: &Path, fault: &Fault) -> Result<Sequencer<FaultyStore, FaultyLock>, Error> {
+    let store = FaultyStore(FileStore::new(home), fault.clone());
+    let lock = FaultyLock(SqliteLock::open(home)?, fault.clone());
+    Sequencer::load(store, lock, read_key(home)?)
+}
+
+/// A log that has one operator, and the step sizes to put it through.
+struct Log {
+    _directory: tempfile::TempDir,
+    home: PathBuf,
+    key: KeyThumbprint,
+}
+
+impl Log {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("log");
+        let options = InitOptions {
+            origin: "log.example".to_owned(),
+            listen: String::new(),
+            witness_policy: None,
+        };
+        init(&home, &options).unwrap();
+        let root = SigningKey::from_seed(&Zeroizing::new([1; 32])).unwrap();
+        let enforcer = SigningKey::from_seed(&Zeroizing::new([2; 32])).unwrap();
+        let manifest = Manifest {
+            operator: OperatorName::new("acme.example").unwrap(),
+            version: ManifestVersion::new(1),
+            previous: None,
+            time: UnixMillis::new(0),
+            roots: vec![root.public().clone()],
+            enforcers: vec![enforcer.public().clone()],
+            exchange: None,
+            revoked: Vec::new(),
+        };
+        let content = manifest.sign(&root);
+        let entry = AdmittedEntry {
+            leaf: leaf_hash(&content),
+            effect: Effect::Manifest {
+                operator: manifest.operator,
+                version: 1,
+                content: content.clone(),
+                enforcers: vec![enforcer.public().thumbprint()],
+            },
+            content,
+        };
+        let mut sequencer = load(&home, &Fault::never()).unwrap();
+        sequencer.sequence(vec![entry], UnixMillis::new(0)).unwrap();
+        Self {
+            _directory: directory,
+            home,
+            key: enforcer.public().thumbprint(),
+        }
+    }
+
+    /// Entries that come after `size`, as many as wanted. Entry `n` is always the same.
+    fn entries(&self, size: u64, count: u64) -> Vec<AdmittedEntry> {
+        (size..size + count)
+            .map(|index| {
+                let content = format!("entry {index}").into_bytes();
+                let effect = Effect::Batch {
+                    stream: self.key,
+                    batch: index - 1,
+                    first: (index - 1) * 2,
+                    count: 2,
+                    digest: CommitmentDigest::of(&content),
+                };
+                AdmittedEntry {
+                    leaf: leaf_hash(&content),
+                    content,
+                    effect,
+                }
+            })
+            .collect()
+    }
+
+    fn grow_to(&self, size: u64) {
+        let mut sequencer = load(&self.home, &Fault::never()).unwrap();
+        let at = sequencer.current().head.size;
+        if at < size {
+            sequencer
+                .sequence(self.entries(at, size - at), UnixMillis::new(1))
+                .unwrap();
+        }
+    }
+}
+
+/// Number of writes a step makes.
+fn writes(from: u64, to: u64) -> usize {
+    2 + new_bundles(from, to).count() + new_tiles(from, to).count()
+}
+
+#[test]
+fn any_write_may_fail_before_or_after_it_happened() {
+    // Within a bundle, filling it exactly, from a full one on, over it, two at once.
+    for (from, to) in [(1, 2), (200, 256), (256, 257), (250, 300), (255, 770)] {
+        for happens in [false, true] {
+            for number in 0..writes(from, to) {
+                let case = format!("{from} to {to}, write {number}, happens: {happens}");
+                let log = Log::new();
+                log.grow_to(from);
+                let fault = Fault::at(number, happens);
+                let mut sequencer = load(&log.home, &fault).unwrap();
+                let step = log.entries(from, to - from);
+                let failed = sequencer.sequence(step, UnixMillis::new(2));
+                assert!(matches!(failed, Err(Error::System(_))), "{case}");
+                drop(sequencer);
+
+                // Staged: nothing has happened. Swapped: all of it has, once it is loaded.
+                let committed = number > 1 || (number == 1 && happens);
+                let reloaded = load(&log.home, &Fault::never()).unwrap();
+                let size = reloaded.current().head.size;
+                assert_eq!(size, if committed { to } else { from }, "{case}");
+                drop(reloaded);
+                assert_eq!(fsck(&log.home).unwrap().size, size, "{case}");
+                // It goes on, with the same entries if they were not taken.
+                log.grow_to(to + 3);
+                assert_eq!(fsck(&log.home).unwrap().size, to + 3, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn recovery_itself_may_fail_at_any_write() {
+    let (from, to) = (250, 300);
+    for happens in [false, true] {
+        // Fail right after the swap, then at every write of the recovery, several times over.
+        let log = Log::new();
+        log.grow_to(from);
+        let mut sequencer = load(&log.home, &Fault::at(1, true)).unwrap();
+        assert!(
+            sequencer
+                .sequence(log.entries(from, to - from), UnixMillis::new(2))
+                .is_err()
+        );
+        drop(sequencer);
+        for number in 0..writes(from, to) - 2 {
+            let failed = load(&log.home, &Fault::at(number, happens));
+            assert!(matches!(failed, Err(Error::System(_))), "write {number}");
+        }
+        assert_eq!(
+            load(&log.home, &Fault::never())
+                .unwrap()
+                .current()
+                .head
+                .size,
+            to
+        );
+        assert_eq!(fsck(&log.home).unwrap().size, to);
+    }
+}
+
+#[test]
+fn the_root_does_not_depend_on_the_steps() {
+    let roots: Vec<Hash> = [
+        vec![600],
+        vec![2, 3, 255, 256, 257, 512, 600],
+        vec![256, 512, 600],
+    ]
+    .into_iter()
+    .map(|steps| {
+        let log = Log::new();
+        steps.into_iter().for_each(|size| log.grow_to(size));
+        fsck(&log.home).unwrap().root
+    })
+    .collect();
+    assert!(roots.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn a_lock_that_moved_is_noticed() {
+    let log = Log::new();
+    let mut first = load(&log.home, &Fault::never()).unwrap();
+    let mut second = load(&log.home, &Fault::never()).unwrap();
+    first
+        .sequence(log.entries(1, 1), UnixMillis::new(2))
+        .unwrap();
+    let moved = second.sequence(log.entries(1, 2), UnixMillis::new(2));
+    assert!(matches!(moved, Err(Error::LockMoved { expected: 1 })));
+    drop((first, second));
+    // What the second staged is of a step that never happened.
+    assert_eq!(
+        load(&log.home, &Fault::never())
+            .unwrap()
+            .current()
+            .head
+            .size,
+        2
+    );
+    assert_eq!(fsck(&log.home).unwrap().size, 2);
+}
+
+#[test]
+fn a_batch_without_a_place_is_not_logged() {
+    let log = Log::new();
+    for wrong in [
+        log.entries(2, 1),
+        log.entries(1, 2).into_iter().rev().collect(),
+    ] {
+        let mut sequencer = load(&log.home, &Fault::never()).unwrap();
+        assert!(matches!(
+            sequencer.sequence(wrong, UnixMillis::new(2)),
+            Err(Error::Damaged(_))
+        ));
+        drop(sequencer);
+        assert_eq!(fsck(&log.home).unwrap().size, 1);
+    }
+    // Nor is one twice.
+    let mut sequencer = load(&log.home, &Fault::never()).unwrap();
+    let twice = [log.entries(1, 1), log.entries(1, 1)].concat();
+    assert!(matches!(
+        sequencer.sequence(twice, UnixMillis::new(2)),
+        Err(Error::Database(_))
+    ));
+}
