@@ -250,6 +250,7 @@ impl Enforcer {
             Verdict::Allow => Decided::Allowed(Permit::new(
                 self.clone(),
                 id,
+                written.bytes,
                 sequence,
                 counterparty,
                 leaves,

@@ -1,5 +1,7 @@
 //! A permit: the right to execute one allowed call, once, and the duty to say what became of it.
 
+use std::sync::Arc;
+
 use counterfoil_durable::committer::Ticket;
 use counterfoil_protocol::digest::{ContentDigest, RecordId, Salt};
 use counterfoil_protocol::disclosure::{DisclosedField, salted_digest};
@@ -19,6 +21,7 @@ use crate::journal::Opening;
 pub struct Permit {
     enforcer: Enforcer,
     record: RecordId,
+    bytes: Arc<[u8]>,
     sequence: Sequence,
     counterparty: Option<OperatorName>,
     outgoing: bool,
@@ -69,9 +72,14 @@ impl PendingOutcome {
 }
 
 impl Permit {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of one permit, used once"
+    )]
     pub(crate) const fn new(
         enforcer: Enforcer,
         record: RecordId,
+        bytes: Arc<[u8]>,
         sequence: Sequence,
         counterparty: Option<OperatorName>,
         outgoing: bool,
@@ -81,6 +89,7 @@ impl Permit {
         Self {
             enforcer,
             record,
+            bytes,
             sequence,
             counterparty,
             outgoing,
@@ -100,14 +109,17 @@ impl Permit {
         self.sequence
     }
 
-    /// What travels with the call to the other operator; none for a call that stays here.
+    /// What travels with the call to the other operator; none for a call that stays here. The
+    /// request is always the last record, even when it has been acknowledged: it may have arrived
+    /// with another call, and still this call is the one to be decided.
     pub fn request_envelope(&self) -> Option<Envelope> {
         let counterparty = self.counterparty.as_ref().filter(|_| self.outgoing)?;
-        Some(
-            self.enforcer
-                .core
-                .envelope(counterparty, &[self.record], Some(self.salt)),
-        )
+        let core = &self.enforcer.core;
+        let mut envelope = core.envelope(counterparty, &[self.record], Some(self.salt));
+        if envelope.records.is_empty() {
+            envelope.records.push(Arc::clone(&self.bytes));
+        }
+        Some(envelope)
     }
 
     /// Records what became of the call.

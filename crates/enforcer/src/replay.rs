@@ -96,6 +96,11 @@ pub(crate) fn replay_with(
         }
         progress(stream.next.get());
     }
+    if stream.next.get() == 0 {
+        return Err(broken(
+            "it holds no record, and a journal is made with one".to_owned(),
+        ));
+    }
     (stream.unsealed, stream.unlogged) = batches.finish(stream.next)?;
     replay_received(reader, &mut stream, &decided)?;
     check_acknowledged(&stream, &acknowledged)?;

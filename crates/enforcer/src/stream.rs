@@ -58,6 +58,7 @@ pub(crate) struct Appended {
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) id: RecordId,
+    pub(crate) bytes: Arc<[u8]>,
     pub(crate) ticket: Ticket,
 }
 
@@ -164,10 +165,12 @@ impl Stream {
 impl Appended {
     /// Signs the record; the committer is waiting for it.
     pub(crate) fn sign(mut self, identity: &SigningIdentity) -> Result<Written, EnforcerError> {
-        self.slot.fill(self.prepared.sign(&identity.key).into());
+        let bytes: Arc<[u8]> = self.prepared.sign(&identity.key).into();
+        self.slot.fill(Arc::clone(&bytes));
         let ticket = self.ticket.take().ok_or(EnforcerError::Busy)?;
         Ok(Written {
             id: self.id,
+            bytes,
             ticket,
         })
     }

@@ -25,7 +25,7 @@ use crate::stream::Stream;
 /// What was found wrong with a journal, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// A stable code: `file`, `chain`, `received`, `log_proof`, `log`, `counterparty` or `empty`.
+    /// A stable code: `file`, `chain`, `received`, `log_proof`, `log` or `counterparty`.
     pub code: &'static str,
     /// What and where, for people.
     pub detail: String,
@@ -125,10 +125,6 @@ impl JournalReport {
         self.unsealed = self.records.saturating_sub(stream.unsealed.get());
         self.unlogged = self.records.saturating_sub(stream.unlogged.get());
         self.open_calls = stream.open.len() as u64;
-        if self.records == 0 {
-            // A stream always begins with a record of its own beginning.
-            self.add("empty", "the journal holds no record".to_owned());
-        }
         for (counterparty, acknowledged) in others.counterparties {
             let Some(acknowledged) = acknowledged else {
                 continue;

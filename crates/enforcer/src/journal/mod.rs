@@ -13,7 +13,10 @@ use std::time::Duration;
 use counterfoil_durable::sqlite::{self, Format};
 use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, Salt};
 use counterfoil_protocol::disclosure::{DisclosedField, Disclosure, salted_digest};
+use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::numbers::{Sequence, UnixMillis};
+use counterfoil_protocol::record::{Body, Event, Record};
 
 pub use read::{BatchRow, JournalReader, ReceivedRow};
 pub(crate) use write::{Item, JournalWriter, Received, Slot};
@@ -39,17 +42,37 @@ pub struct Identity {
     pub kid: KeyThumbprint,
 }
 
-/// Creates an empty journal. Its first record is written when the enforcer opens it for the first
-/// time; until then it holds only whose it is.
+/// Creates a journal with the first record of the stream in it. A journal without a record is
+/// therefore never a new one: something emptied it.
 ///
 /// # Errors
 /// [`EnforcerError::Journal`] when the file exists or cannot be written.
-pub fn create(path: &Path, identity: &Identity) -> Result<(), EnforcerError> {
-    let connection = sqlite::create(path, &FORMAT)?;
-    connection.execute(
+pub fn create(
+    path: &Path,
+    operator: &OperatorName,
+    key: &SigningKey,
+    now: UnixMillis,
+) -> Result<(), EnforcerError> {
+    let kid = key.public().thumbprint();
+    let first = Record {
+        sequence: Sequence::new(0),
+        previous: None,
+        time: now,
+        beacon: None,
+        body: Body::Control(Event::StreamOpened),
+    };
+    let first = first.prepare(operator, kid).sign(key);
+    let mut connection = sqlite::create(path, &FORMAT)?;
+    let transaction = connection.transaction()?;
+    transaction.execute(
         "INSERT INTO identity (operator, kid) VALUES (?1, ?2)",
-        (identity.operator.as_str(), identity.kid.as_bytes()),
+        (operator.as_str(), kid.as_bytes()),
     )?;
+    transaction.execute(
+        "INSERT INTO record (sequence, bytes) VALUES (0, ?1)",
+        (first,),
+    )?;
+    transaction.commit()?;
     connection.close().map_err(|(_, error)| error.into())
 }
 
