@@ -35,6 +35,9 @@ pub(crate) enum Command {
     Receipt(commands::receipt::Receipt),
     /// Verify receipts against a trust file, offline, and explain every step.
     Verify(commands::verify::Verify),
+    /// The journal of an operator's enforcer.
+    #[command(subcommand)]
+    Journal(commands::journal::Journal),
     /// A transparency log.
     #[command(subcommand)]
     Log(commands::log::Log),

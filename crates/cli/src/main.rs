@@ -8,6 +8,7 @@
 mod answer;
 mod arguments;
 mod commands;
+mod exchange;
 mod explain;
 mod home;
 mod log_client;

@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use counterfoil_durable::file::{self, Access};
 use counterfoil_enforcer::environment::{Clock as _, Entropy as _, SystemClock, SystemEntropy};
 use counterfoil_enforcer::journal;
+use counterfoil_gateway::config::Config;
+use counterfoil_gateway::home::manifest_files;
 use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::manifest::Manifest;
 use counterfoil_protocol::names::OperatorName;
@@ -16,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::commands::verify::read_trust;
-use crate::home::Home;
+use crate::home::HomeArgument;
 
 /// Make the home of an operator: keys, configuration, sample policy, journal, manifest.
 ///
@@ -29,7 +31,7 @@ Examples:
       --log http://127.0.0.1:7001 --trust trust --sample agent")]
 pub(crate) struct Init {
     #[command(flatten)]
-    home: Home,
+    home: HomeArgument,
     /// The operator's name: a lower-case DNS name that is yours.
     #[arg(long, value_name = "NAME")]
     operator: String,
@@ -72,6 +74,10 @@ pub(crate) fn run(command: &Init) -> Result<Answer, Problem> {
         }
         None => format!("http://{}", command.listen),
     };
+    let home = command.home.layout();
+    let text = config_text(&operator, &command.listen, &url, command.log.as_deref());
+    let config = Config::parse(&text, &home.config())
+        .or_next("check the values of --listen, --url and --log")?;
     let (root, enforcer) = (new_key()?, new_key()?);
     let vkey = operator_vkey(&operator, root.public())?.to_string();
     let manifest = Manifest {
@@ -81,43 +87,33 @@ pub(crate) fn run(command: &Init) -> Result<Answer, Problem> {
         time: SystemClock.now(),
         roots: vec![root.public().clone()],
         enforcers: vec![enforcer.public().clone()],
-        exchange: Some(url.clone()),
+        exchange: Some(config.exchange_url()),
         revoked: Vec::new(),
     }
     .sign(&root);
 
-    let home = &command.home;
-    file::create_directory(&home.dir)
+    let dir = home.directory();
+    file::create_directory(dir)
         .or_next("a home is never made twice; give a directory that does not exist yet")?;
-    for folder in ["keys", "manifests", "peers", "policy"] {
-        file::create_directory(&home.path(folder))?;
+    for folder in [home.keys(), home.manifests(), home.peers(), home.policy()] {
+        file::create_directory(&folder)?;
     }
-    for (path, key) in [
-        (home.root_key_path(), &root),
-        (home.enforcer_key_path(), &enforcer),
-    ] {
+    for (path, key) in [(home.root_key(), &root), (home.enforcer_key(), &enforcer)] {
         file::create(&path, key.to_pem()?.as_bytes(), Access::Owner)?;
     }
-    for (name, text) in sample(command.sample, &operator) {
-        let path = home.path("policy").join(name);
-        file::create(&path, text.as_bytes(), Access::Everyone)?;
+    let public = |path: &Path, content: &[u8]| file::create(path, content, Access::Everyone);
+    for (name, policy) in sample(command.sample, &operator) {
+        public(&home.policy().join(name), policy.as_bytes())?;
     }
-    let public = |path: PathBuf, content: &[u8]| file::create(&path, content, Access::Everyone);
-    public(home.path("manifests/1.manifest"), &manifest)?;
+    let (manifest_path, _) = manifest_files(&home.manifests(), ManifestVersion::new(1));
+    public(&manifest_path, &manifest)?;
     let trust = trust.unwrap_or_else(|| own_trust(&vkey));
-    public(home.trust_path(), trust.as_bytes())?;
-    let config = config(&operator, &command.listen, &url, command.log.as_deref());
-    public(home.config(), config.as_bytes())?;
+    public(&home.trust(), trust.as_bytes())?;
+    public(&home.config(), text.as_bytes())?;
     // Last, because a home without a journal is one that nothing starts from.
-    journal::create(
-        &home.journal(),
-        &journal::Identity {
-            operator: operator.clone(),
-            kid: enforcer.public().thumbprint(),
-        },
-    )?;
+    journal::create(&home.journal(), &operator, &enforcer, SystemClock.now())?;
 
-    let dir = home.dir.display();
+    let dir = dir.display();
     let mut text = format!(
         "made the home of {operator} in {dir}\n\
          \n\
@@ -138,7 +134,7 @@ pub(crate) fn run(command: &Init) -> Result<Answer, Problem> {
          counterfoil gateway serve --home {dir}\n"
     ));
     let value = json!({
-        "home": home.dir,
+        "home": command.home.dir,
         "operator": operator.as_str(),
         "trust_line": format!("operator {vkey}"),
         "key": enforcer.public().thumbprint().to_string(),
@@ -186,7 +182,7 @@ fn own_trust(vkey: &str) -> String {
     )
 }
 
-fn config(operator: &OperatorName, listen: &str, url: &str, log: Option<&str>) -> String {
+fn config_text(operator: &OperatorName, listen: &str, url: &str, log: Option<&str>) -> String {
     let log = match log {
         Some(url) => format!("[log]\nurl = {url:?}\n"),
         None => "# [log]\n# url = \"http://127.0.0.1:7001\"\n".to_owned(),

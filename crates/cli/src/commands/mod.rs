@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod init;
+pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod operator;
 pub(crate) mod receipt;
@@ -17,6 +18,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Answer, Problem> {
     match &arguments.command {
         Command::Completions(command) => completions::run(command),
         Command::Init(command) => init::run(command),
+        Command::Journal(command) => journal::run(command),
         Command::Log(command) => log::run(command, json),
         Command::Operator(command) => operator::run(command),
         Command::Receipt(command) => receipt::run(command),

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use counterfoil_durable::file::{self, Access};
 use counterfoil_enforcer::operators::Operators;
+use counterfoil_gateway::home::{Home, manifest_files, read_manifests};
 use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::manifest::{UnverifiedManifest, VerifiedManifest};
 use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::numbers::ManifestVersion;
 use counterfoil_protocol::receipt::LoggedManifest;
 use counterfoil_protocol::trust::{Trust, operator_vkey};
 use counterfoil_tlog::tlog_proof::TlogProof;
@@ -16,7 +18,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::answer::{Answer, OrProblem as _, Problem};
-use crate::home::{Home, manifests};
+use crate::home::{HomeArgument, config, own_manifests, trust};
 use crate::log_client::LogClient;
 use crate::{serve, show};
 
@@ -27,9 +29,9 @@ pub(crate) enum Operator {
     /// Get the manifests of another operator from the log, verify and keep them.
     Fetch(Fetch),
     /// Show this operator's manifests, and those of others that are kept here.
-    Show(Home),
+    Show(HomeArgument),
     /// Print the line that others need in their trust file.
-    TrustLine(Home),
+    TrustLine(HomeArgument),
 }
 
 #[derive(Debug, Args)]
@@ -38,7 +40,7 @@ Example:
   counterfoil operator register --home acme --token-file log/admission.token")]
 pub(crate) struct Register {
     #[command(flatten)]
-    home: Home,
+    home: HomeArgument,
     /// The log; by default the one in operator.toml.
     #[arg(long, value_name = "URL")]
     log: Option<String>,
@@ -56,7 +58,7 @@ Example:
   counterfoil operator fetch --home acme globex.example")]
 pub(crate) struct Fetch {
     #[command(flatten)]
-    home: Home,
+    home: HomeArgument,
     /// The log; by default the one in operator.toml.
     #[arg(long, value_name = "URL")]
     log: Option<String>,
@@ -69,14 +71,14 @@ pub(crate) fn run(command: &Operator) -> Result<Answer, Problem> {
     match command {
         Operator::Register(command) => serve::runtime()?.block_on(register(command)),
         Operator::Fetch(command) => serve::runtime()?.block_on(fetch(command)),
-        Operator::Show(home) => show(home),
-        Operator::TrustLine(home) => trust_line(home),
+        Operator::Show(home) => show(&home.layout()),
+        Operator::TrustLine(home) => trust_line(&home.layout()),
     }
 }
 
 async fn register(command: &Register) -> Result<Answer, Problem> {
-    let home = &command.home;
-    let trust = home.trust()?;
+    let home = &command.home.layout();
+    let trust = trust(home)?;
     let url = log_url(home, command.log.as_deref())?;
     let client = LogClient::new(&url)?;
     let token = match (&command.token, &command.token_file) {
@@ -85,7 +87,7 @@ async fn register(command: &Register) -> Result<Answer, Problem> {
         (None, None) => None,
     };
     let mut registered = Vec::new();
-    for (version, part) in (1_u64..).zip(home.own_manifests()?) {
+    for (version, part) in (1_u64..).zip(own_manifests(home)?) {
         let manifest = UnverifiedManifest::parse(&part.manifest)?;
         let proof = client
             .register(&part.manifest, token.as_ref())
@@ -101,9 +103,9 @@ async fn register(command: &Register) -> Result<Answer, Problem> {
             })
             .or_next(format!(
                 "check the lines `log` and `witness` of {}",
-                home.trust_path().display()
+                home.trust().display()
             ))?;
-        let path = home.path("manifests").join(format!("{version}.tlog-proof"));
+        let (_, path) = manifest_files(&home.manifests(), ManifestVersion::new(version));
         file::replace(&path, &proof, Access::Everyone)?;
         registered.push((manifest.operator().clone(), version, checked));
     }
@@ -117,18 +119,18 @@ async fn register(command: &Register) -> Result<Answer, Problem> {
     }
     text.push_str(&format!(
         "\nnext:\n  counterfoil gateway serve --home {}\n",
-        home.dir.display()
+        home.directory().display()
     ));
     Ok(Answer::good(json!({ "log": url, "manifests": list }), text))
 }
 
 async fn fetch(command: &Fetch) -> Result<Answer, Problem> {
-    let home = &command.home;
-    let trust = home.trust()?;
+    let home = &command.home.layout();
+    let trust = trust(home)?;
     let operator = OperatorName::new(command.operator.as_str())?;
     trust.roots(&operator).or_next(format!(
         "put the operator's line into {}: {operator} prints it with `counterfoil operator trust-line`",
-        home.trust_path().display()
+        home.trust().display()
     ))?;
     let client = LogClient::new(&log_url(home, command.log.as_deref())?)?;
     let fetched = fetch_verified(&client, &operator, &trust).await?;
@@ -174,20 +176,19 @@ pub(crate) fn keep(
     let folder = home.peer(operator);
     file::ensure_directory(&folder)?;
     for (version, part) in (1_u64..).zip(fetched) {
+        let (manifest_path, proof_path) = manifest_files(&folder, ManifestVersion::new(version));
         // The proof first: a manifest without one would not be accepted.
         if let Some(proof) = &part.log_proof {
-            let path = folder.join(format!("{version}.tlog-proof"));
-            file::replace(&path, proof, Access::Everyone)?;
+            file::replace(&proof_path, proof, Access::Everyone)?;
         }
-        let path = folder.join(format!("{version}.manifest"));
-        file::replace(&path, &part.manifest, Access::Everyone)?;
+        file::replace(&manifest_path, &part.manifest, Access::Everyone)?;
     }
     Ok(())
 }
 
 fn show(home: &Home) -> Result<Answer, Problem> {
-    let mut list = manifest_list(&home.path("manifests"))?;
-    for operator in home.trust()?.operators() {
+    let mut list = manifest_list(&home.manifests())?;
+    for operator in trust(home)?.operators() {
         list.extend(manifest_list(&home.peer(operator))?);
     }
     let text: String = list
@@ -198,7 +199,7 @@ fn show(home: &Home) -> Result<Answer, Problem> {
 }
 
 fn manifest_list(folder: &Path) -> Result<Vec<Value>, Problem> {
-    let parts = manifests(folder)?;
+    let parts = read_manifests(folder)?;
     let chain = chain(&parts).at(folder.display())?;
     Ok(chain
         .iter()
@@ -241,7 +242,7 @@ fn chain(parts: &[LoggedManifest]) -> Result<Vec<VerifiedManifest>, Problem> {
 }
 
 fn trust_line(home: &Home) -> Result<Answer, Problem> {
-    let chain = chain(&home.own_manifests()?)?;
+    let chain = chain(&own_manifests(home)?)?;
     let first = chain
         .first()
         .map(VerifiedManifest::manifest)
@@ -261,8 +262,9 @@ fn log_url(home: &Home, given: Option<&str>) -> Result<String, Problem> {
     if let Some(url) = given {
         return Ok(url.to_owned());
     }
-    home.log_url()?.ok_or_else(|| {
-        Problem::new(format!("{} names no log", home.config().display()))
+    let log = config(home)?.log;
+    log.map(|log| log.url.to_string()).ok_or_else(|| {
+        Problem::new(format!("`{}` names no log", home.config().display()))
             .next("give it with --log, or write [log] with its url into operator.toml")
     })
 }

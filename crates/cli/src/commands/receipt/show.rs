@@ -1,22 +1,16 @@
-//! `counterfoil receipt`: gets receipts and looks into them.
+//! `counterfoil receipt show`: what a receipt says, not verified.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use counterfoil_durable::file;
-use counterfoil_protocol::receipt::Receipt as Content;
+use counterfoil_protocol::receipt::Receipt;
 use counterfoil_protocol::record::UnverifiedRecord;
 use counterfoil_tlog::tlog_proof::TlogProof;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::show;
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Receipt {
-    /// Look into a receipt without verifying it.
-    Show(Show),
-}
 
 /// Look into a receipt without verifying it.
 #[derive(Debug, Args)]
@@ -27,16 +21,10 @@ pub(crate) struct Show {
     receipt: PathBuf,
 }
 
-pub(crate) fn run(command: &Receipt) -> Result<Answer, Problem> {
-    match command {
-        Receipt::Show(command) => show(command),
-    }
-}
-
-fn show(command: &Show) -> Result<Answer, Problem> {
+pub(crate) fn run(command: &Show) -> Result<Answer, Problem> {
     let path = command.receipt.display();
     let bytes = file::read(&command.receipt)?;
-    let receipt = Content::parse(&bytes).at(format!("{path} is not a receipt"))?;
+    let receipt = Receipt::parse(&bytes).at(format!("{path} is not a receipt"))?;
     let record = UnverifiedRecord::parse(&receipt.record).at(format!("{path}: the record"))?;
     let content = record.unverified_content();
     let proof = receipt

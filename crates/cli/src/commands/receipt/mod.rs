@@ -1,0 +1,23 @@
+//! `counterfoil receipt`: gets receipts and looks into them.
+
+mod get;
+mod show;
+
+use clap::Subcommand;
+
+use crate::answer::{Answer, Problem};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Receipt {
+    /// Get receipts of our own records, or of another operator's from that operator.
+    Get(get::Get),
+    /// Look into a receipt without verifying it.
+    Show(show::Show),
+}
+
+pub(crate) fn run(command: &Receipt) -> Result<Answer, Problem> {
+    match command {
+        Receipt::Get(command) => get::run(command),
+        Receipt::Show(command) => show::run(command),
+    }
+}
