@@ -152,6 +152,12 @@ impl Channel {
         }
     }
 
+    /// Whether a record of the counterparty with this number and id has been taken in before, so
+    /// that its signature need not be verified again.
+    pub(crate) fn remembers(&self, sequence: ChannelSequence, id: RecordId) -> bool {
+        self.remembered.get(&sequence.get()) == Some(&id)
+    }
+
     /// Takes in an authentic record of the counterparty. Says whether it is new.
     pub(crate) fn receive(&mut self, id: RecordId, record: &Record) -> Result<bool, Discontinuity> {
         let Some(link) = record.channel() else {

@@ -78,11 +78,15 @@ impl Incoming {
                 format!("{} records came with the call", envelope.records.len()),
             ));
         }
-        for bytes in &envelope.records {
+        let last = envelope.records.len() - 1;
+        for (index, bytes) in envelope.records.iter().enumerate() {
             let record = UnverifiedRecord::parse(bytes)
                 .map_err(|failure| Refusal::new(failure.code().as_str(), failure.to_string()))?;
-            let link = record.unverified_content().channel();
-            if link.is_none_or(|link| link.counterparty != core.identity.operator) {
+            let Some(link) = record
+                .unverified_content()
+                .channel()
+                .filter(|link| link.counterparty == core.identity.operator)
+            else {
                 return Err(Refusal::new(
                     "channel_mismatch",
                     format!(
@@ -90,6 +94,15 @@ impl Incoming {
                         core.identity.operator
                     ),
                 ));
+            };
+            // What is sent again has been verified before.
+            let known = core
+                .stream()
+                .channels
+                .get(record.issuer())
+                .is_some_and(|channel| channel.remembers(link.sequence, record.id()));
+            if known && index != last {
+                continue;
             }
             if self
                 .counterparty

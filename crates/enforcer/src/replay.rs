@@ -6,6 +6,7 @@
 //! counterparty, which have seen what is missing.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use counterfoil_protocol::batch::BatchTree;
 use counterfoil_protocol::commitment::UnverifiedCommitment;
@@ -65,6 +66,9 @@ pub(crate) fn replay_with(
     let mut stream = Stream::new(ledger);
     let mut decided: HashSet<RecordId> = HashSet::new();
     let mut acknowledged: BTreeMap<OperatorName, u64> = BTreeMap::new();
+    let seen = acknowledged_by_counterparties(reader)?;
+    let gone = Arc::new(Slot::default());
+    gone.abandon();
     let mut batches = Batches::open(reader, key)?;
     loop {
         let page = reader.records(stream.next, PAGE)?;
@@ -90,7 +94,17 @@ pub(crate) fn replay_with(
                 acknowledged.insert(link.counterparty.clone(), ack.sequence.get());
             }
             stream.last_time = content.time;
-            stream.note(record.id(), content, &Slot::filled(bytes));
+            let settled = content.channel().is_some_and(|link| {
+                let seen = seen.get(&link.counterparty);
+                seen.is_some_and(|seen| link.sequence.get() <= *seen)
+            });
+            // What the other side has acknowledged is never sent again: its bytes can go.
+            let slot = if settled {
+                Arc::clone(&gone)
+            } else {
+                Slot::filled(bytes)
+            };
+            stream.note(record.id(), content, &slot);
             stream.previous = Some(record.id());
             stream.next = sequence.next().ok_or(EnforcerError::Exhausted)?;
         }
@@ -295,6 +309,31 @@ impl<'a> Batches<'a> {
         self.next_first = Sequence::new(row.first.get().saturating_add(row.count));
         self.next_number = number.next().ok_or(EnforcerError::Exhausted)?;
         Ok(())
+    }
+}
+
+/// Up to which of our records each counterparty has acknowledged.
+fn acknowledged_by_counterparties(
+    reader: &JournalReader,
+) -> Result<BTreeMap<OperatorName, u64>, EnforcerError> {
+    let mut seen: BTreeMap<OperatorName, u64> = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let page = reader.received(after, PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(seen);
+        };
+        after = last.number;
+        for row in page {
+            let Ok(record) = UnverifiedRecord::parse(&row.bytes) else {
+                continue;
+            };
+            let link = record.unverified_content().channel();
+            if let Some(acknowledged) = link.and_then(|link| link.acknowledged) {
+                let seen = seen.entry(row.operator).or_default();
+                *seen = acknowledged.sequence.get().max(*seen);
+            }
+        }
     }
 }
 

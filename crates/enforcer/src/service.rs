@@ -115,8 +115,11 @@ async fn publish(
     let mut confirmed = false;
     loop {
         let work = async {
+            // Once is enough: after that the log knows what this process has told it.
             if !confirmed {
                 publisher.confirm().await?;
+                tracing::info!("the log confirms the journal");
+                confirmed = true;
             }
             publisher.publish().await
         };
@@ -126,10 +129,6 @@ async fn publish(
         };
         let wait = match result {
             Ok(_) => {
-                if !confirmed {
-                    tracing::info!("the log confirms the journal");
-                }
-                confirmed = true;
                 retry = FIRST_RETRY;
                 None
             }
