@@ -25,12 +25,17 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Vectors { check } => {
-            let folder = root()?.join("test-vectors");
-            let count = if check {
-                xtask::vectors::check(&folder)?
-            } else {
-                xtask::vectors::write(&folder)?
-            };
+            let root = root()?;
+            let (vectors, seeds) = (xtask::vectors::files()?, xtask::corpus::files()?);
+            let count = vectors.len();
+            for (folder, files) in [("test-vectors", vectors), ("fuzz/corpus", seeds)] {
+                let folder = root.join(folder);
+                if check {
+                    xtask::generated::check(&folder, &files)?;
+                } else {
+                    xtask::generated::write(&folder, &files)?;
+                }
+            }
             println!("{count} vectors");
             Ok(())
         }

@@ -13,10 +13,8 @@ mod transparency;
 mod trust;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use counterfoil_protocol::failure::FailureCode;
 
 use crate::world::World;
@@ -96,6 +94,26 @@ impl Case {
         self.with(field, value)
     }
 
+    /// What the bytes are.
+    pub const fn object(&self) -> &'static str {
+        self.object
+    }
+
+    /// The case's name among those of its object.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The bytes.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Whether the bytes are what they should be.
+    pub fn is_good(&self) -> bool {
+        self.fields.contains(&("expect", "success".to_owned()))
+    }
+
     fn path(&self) -> String {
         format!("{}/{}.{EXTENSION}", self.object, self.name)
     }
@@ -111,14 +129,13 @@ impl Case {
     }
 }
 
-/// All vector files, by their paths below `test-vectors/`.
+/// All cases.
 ///
 /// # Errors
-/// When the world cannot be made, or two cases have one name.
-pub fn files() -> Result<BTreeMap<String, Vec<u8>>> {
+/// When the world cannot be made.
+pub fn cases() -> Result<Vec<Case>> {
     let world = World::build()?;
-    let mut files = BTreeMap::new();
-    for cases in [
+    Ok([
         cbor::cases()?,
         records::cases(&world)?,
         commitments::cases(&world)?,
@@ -126,85 +143,20 @@ pub fn files() -> Result<BTreeMap<String, Vec<u8>>> {
         trust::cases(&world)?,
         transparency::cases(&world)?,
         receipts::cases(&world)?,
-    ] {
-        for case in cases {
-            let path = case.path();
-            if files.insert(path.clone(), case.file()).is_some() {
-                bail!("two cases are named {path}");
-            }
-        }
-    }
-    Ok(files)
+    ]
+    .concat())
 }
 
-/// Writes the vectors below `root`, and removes vector files that are no case any more.
+/// All vector files, by their paths below `test-vectors/`.
 ///
 /// # Errors
-/// When a file cannot be written.
-pub fn write(root: &Path) -> Result<usize> {
-    let wanted = files()?;
-    for path in existing(root)?
-        .keys()
-        .filter(|path| !wanted.contains_key(*path))
-    {
-        fs::remove_file(root.join(path)).with_context(|| path.clone())?;
-    }
-    for (path, bytes) in &wanted {
-        let file = root.join(path);
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::write(&file, bytes).with_context(|| path.clone())?;
-    }
-    Ok(wanted.len())
-}
-
-/// Checks that the files below `root` are exactly the vectors.
-///
-/// # Errors
-/// Names the first file that is missing, superfluous or different.
-pub fn check(root: &Path) -> Result<usize> {
-    let wanted = files()?;
-    let found = existing(root)?;
-    for (path, bytes) in &wanted {
-        match found.get(path) {
-            None => bail!("test-vectors/{path} is missing; `cargo xtask vectors` writes it"),
-            Some(found) if found != bytes => {
-                bail!("test-vectors/{path} differs; `cargo xtask vectors` writes it")
-            }
-            Some(_) => {}
-        }
-    }
-    if let Some(path) = found.keys().find(|path| !wanted.contains_key(*path)) {
-        bail!("test-vectors/{path} belongs to no case");
-    }
-    Ok(wanted.len())
-}
-
-fn existing(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+/// When the world cannot be made, or two cases have one name.
+pub fn files() -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
-    for folder in entries(root)?.into_iter().filter(|path| path.is_dir()) {
-        for file in entries(&folder)? {
-            if file
-                .extension()
-                .is_some_and(|extension| extension == EXTENSION)
-            {
-                let path = file
-                    .strip_prefix(root)?
-                    .to_string_lossy()
-                    .replace('\\', "/");
-                files.insert(path, fs::read(&file)?);
-            }
+    for case in cases()? {
+        if files.insert(case.path(), case.file()).is_some() {
+            bail!("two cases are named {}", case.path());
         }
     }
     Ok(files)
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect()
 }
