@@ -52,6 +52,14 @@ fn replaces_and_creates_with_the_asked_mode_and_no_leftovers() {
     file::create(&directory.path().join("b"), b"new", Access::Owner).unwrap();
     assert_eq!(mode(&directory.path().join("b")), 0o600);
     assert_eq!(names(directory.path()), ["a", "b"]);
+
+    let path = directory.path().join("c");
+    file::overwrite(&path, b"long content", Access::Owner).unwrap();
+    file::overwrite(&path, b"short", Access::Owner).unwrap();
+    assert_eq!(
+        (file::read(&path).unwrap(), mode(&path)),
+        (b"short".to_vec(), 0o600)
+    );
 }
 
 #[test]
