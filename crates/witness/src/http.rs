@@ -1,6 +1,6 @@
 //! The two endpoints of c2sp.org/tlog-witness.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,12 +11,18 @@ use axum::{
     routing::{get, post},
 };
 use counterfoil_tlog::witness;
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, oneshot},
+};
 
 use crate::{Clock, Error, Refusal, Witness, config::Config};
 
 /// Largest request: room for 63 proof lines and many signatures that are not ours.
 const BODY_LIMIT: usize = 128 * 1024;
+
+/// How long a stopping witness waits for requests that do not end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A witness that listens.
 #[derive(Debug)]
@@ -83,24 +89,31 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
+        let (stopping, stopped) = oneshot::channel();
         let stop = async move {
             tokio::select! {
                 () = shutdown => {}
                 () = shared.storage_failed.notified() => {}
             }
+            let _ = stopping.send(());
+        };
+        let patience = async move {
+            let _ = stopped.await;
+            tokio::time::sleep(PATIENCE).await;
         };
         let router = Router::new()
             .route("/add-checkpoint", post(add_checkpoint))
             .route("/{origin_hash}/checkpoint", get(checkpoint))
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
             .with_state(Arc::clone(&self.shared));
-        axum::serve(self.listener, router)
-            .with_graceful_shutdown(stop)
-            .await
-            .map_err(|source| Error::Listen {
+        let serve = axum::serve(self.listener, router).with_graceful_shutdown(stop);
+        tokio::select! {
+            served = serve => served.map_err(|source| Error::Listen {
                 address: self.address.to_string(),
                 source,
-            })?;
+            })?,
+            () = patience => {}
+        }
         self.shared.witness.failure().map_or(Ok(()), Err)
     }
 }
