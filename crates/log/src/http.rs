@@ -42,6 +42,9 @@ use crate::{
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
+/// How long a stopping log waits for requests that do not end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A log that listens.
 #[derive(Debug)]
 pub struct Server {
@@ -125,14 +128,20 @@ impl Server {
                 node.stopping.send_replace(true);
             }
         };
-        let served = axum::serve(listener, router(Arc::clone(&node)))
-            .with_graceful_shutdown(stop)
-            .await
-            .map_err(|source| Error::Listen {
+        let serve = axum::serve(listener, router(Arc::clone(&node))).with_graceful_shutdown(stop);
+        let mut stopping = node.stopping.subscribe();
+        let patience = async {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(PATIENCE).await;
+        };
+        let served = tokio::select! {
+            served = serve => served.map_err(|source| Error::Listen {
                 address: address.to_string(),
                 source,
-            });
-        if let Ok(Ok(Some(sequencer))) = work.await {
+            }),
+            () = patience => Ok(()),
+        };
+        if let Ok(Some(sequencer)) = work.await {
             // Ends when the pool is empty.
             let _ = tokio::task::spawn_blocking(move || sequencer.join()).await;
         }
@@ -146,16 +155,16 @@ async fn work(
     node: Arc<Node>,
     sequencer: Sequencer<FileStore, SqliteLock>,
     witnesses: Vec<Witness>,
-) -> Result<Option<JoinHandle<()>>, Error> {
+) -> Option<JoinHandle<()>> {
     if let Some(contradiction) = fork::ask_all(&node, &witnesses).await {
         node.suspect_fork(contradiction);
-        return Ok(None);
+        return None;
     }
     let thread = match node.spawn_sequencer(sequencer) {
         Ok(thread) => thread,
         Err(error) => {
             node.fail(error);
-            return Ok(None);
+            return None;
         }
     };
     let mut stopping = node.stopping.subscribe();
@@ -163,7 +172,7 @@ async fn work(
         () = publish::run(Arc::clone(&node), witnesses) => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
-    Ok(Some(thread))
+    Some(thread)
 }
 
 fn router(node: Arc<Node>) -> Router {

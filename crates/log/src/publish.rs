@@ -46,7 +46,8 @@ async fn publish_all(node: &Arc<Node>, witnesses: Vec<Witness>) -> Result<(), Er
             publish(node, target.clone()).await?;
         }
         let newest = signed.borrow_and_update().clone();
-        if newest.head.size > target.head.size && (met || Instant::now() >= deadline) {
+        let newer = newest.head.size > target.head.size;
+        if newer && (met || Instant::now() >= deadline) {
             target = newest;
             deadline = Instant::now() + TARGET_LIFETIME;
             set_target.send_replace(target.clone());
@@ -58,10 +59,7 @@ async fn publish_all(node: &Arc<Node>, witnesses: Vec<Witness>) -> Result<(), Er
                 target.note = add(&target.note, next)?;
             },
             changed = signed.changed() => if changed.is_err() { return Ok(()) },
-            () = sleep_until(deadline), if !met => {}
-        }
-        if !met && Instant::now() >= deadline && newest.head.size == target.head.size {
-            deadline = Instant::now() + TARGET_LIFETIME;
+            () = sleep_until(deadline), if newer => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     Error,
     lock::{CheckpointLock, Effect, SequencedEntry, SignedHead, Swap},
     staged::Staged,
-    store::{BlobStore, bundle_entries, required_tile, tile_hashes},
+    store::{Blob, BlobStore, bundle_entries, required_tile, tile_hashes},
 };
 
 /// An entry that admission has let in.
@@ -44,23 +44,20 @@ impl<S: BlobStore, L: CheckpointLock> Sequencer<S, L> {
     /// staged bundle does not make them so.
     pub(crate) fn load(store: S, lock: L, signer: SignerKey) -> Result<Self, Error> {
         let current = SignedHead::of_log(lock.load()?, signer.verifier())?;
-        if let Err(found) = verify_right_edge(&store, current.head, current.head.size) {
-            let staged = store
-                .staged()?
-                .map(|bytes| Staged::parse(&bytes))
-                .transpose()?;
-            let Some(staged) = staged.filter(|staged| staged.new == current.head) else {
-                return Err(Error::TilesContradict {
-                    size: current.head.size,
-                    detail: format!("{found}, and there is no staged bundle for it"),
-                });
-            };
-            tracing::info!(
-                size = current.head.size,
-                "finishing a step that was cut short"
-            );
+        let staged = store.staged()?.and_then(|bytes| Staged::parse(&bytes));
+        let mut checked_from = current.head.size;
+        if let Some(staged) = staged.filter(|staged| staged.new == current.head) {
+            // The last step, which may have been cut short anywhere after the swap. Doing it again
+            // costs little and leaves nothing to guess.
             apply(&store, &staged)?;
-            verify_right_edge(&store, current.head, staged.old.size)?;
+            checked_from = staged.old.size;
+        }
+        match verify_right_edge(&store, current.head, checked_from) {
+            Err(Error::Damaged(detail)) => {
+                let size = current.head.size;
+                return Err(Error::TilesContradict { size, detail });
+            }
+            other => other?,
         }
         Ok(Self {
             store,
@@ -157,21 +154,26 @@ fn apply(store: &impl BlobStore, staged: &Staged) -> Result<(), Error> {
         _ => Vec::new(),
     };
     let mut entries = before.iter().chain(&staged.entries);
+    let mut blobs = Vec::new();
     for bundle in new_bundles(old, new) {
         let mut content = Vec::new();
         for entry in entries.by_ref().take(usize::from(bundle.width().get())) {
             push_entry(&mut content, entry).map_err(|error| Error::Tree(error.to_string()))?;
         }
-        store.put(&bundle.path(), &content)?;
+        blobs.push(Blob {
+            path: bundle.path(),
+            content,
+        });
     }
-    for tile in tiles {
-        store.put(&tile.id.path(), &tile.bytes)?;
-    }
-    Ok(())
+    blobs.extend(tiles.into_iter().map(|tile| Blob {
+        path: tile.id.path(),
+        content: tile.bytes,
+    }));
+    store.put(&blobs)
 }
 
-/// Reads back what a step has written: the edge must have the signed root, and every bundle since
-/// `old_size` must hash to its tile.
+/// Reads back what a step has written: the edge must have the signed root, every bundle since
+/// `old_size` must hash to its tile, and every tile since then must be there.
 fn verify_right_edge(store: &impl BlobStore, head: TreeHead, old_size: u64) -> Result<(), Error> {
     load_edge(store, head)?;
     let last = head.size.saturating_sub(1);
@@ -189,6 +191,9 @@ fn verify_right_edge(store: &impl BlobStore, head: TreeHead, old_size: u64) -> R
                 detail,
             });
         }
+    }
+    for tile in new_tiles(old_size.min(last), head.size) {
+        tile_hashes(store, tile)?;
     }
     Ok(())
 }

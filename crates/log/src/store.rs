@@ -1,6 +1,9 @@
 //! Where tiles and entry bundles lie.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+};
 
 use counterfoil_durable::{
     Error as DurableError,
@@ -13,20 +16,27 @@ use counterfoil_tlog::{
 
 use crate::Error;
 
-/// A durable store of immutable blobs, named by their path below the log's URL, and of one staged
-/// bundle.
+/// A blob and its name: its path below the log's URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Blob {
+    pub(crate) path: String,
+    pub(crate) content: Vec<u8>,
+}
+
+/// A durable store of immutable blobs and of one staged bundle.
 ///
-/// Every write must be durable when it returns `Ok`. After an `Err` the blob may be there or not;
-/// the caller stops and finds out at the next start. Reads may be cached, never stale.
+/// Every write must be durable when it returns `Ok`. After an `Err` it may have happened or not, or
+/// in part; the caller stops and finds out at the next start. Reads may be cached, never stale.
 pub(crate) trait BlobStore {
-    /// Writes a blob. Must succeed if the same content is there already, and must refuse to change
-    /// what is there.
-    fn put(&self, path: &str, content: &[u8]) -> Result<(), Error>;
+    /// Writes blobs, in any order. Must succeed where the same content is there already, and must
+    /// refuse to change what is there.
+    fn put(&self, blobs: &[Blob]) -> Result<(), Error>;
 
     /// Reads a blob, `None` if there is none.
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error>;
 
-    /// Replaces the staged bundle, all of it or nothing.
+    /// Replaces the staged bundle. May leave garbage when it fails or is cut short: a staged
+    /// bundle counts only once the lock has been swapped to what it leads to.
     fn stage(&self, content: &[u8]) -> Result<(), Error>;
 
     /// Reads the staged bundle, `None` before the first.
@@ -90,6 +100,9 @@ pub(crate) fn bundle_entries(store: &impl BlobStore, id: BundleId) -> Result<Vec
     Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
 }
 
+/// How many files are written at the same time.
+const WRITERS: usize = 8;
+
 /// Blobs as files. `<log>/tiles/` has them at their URL paths, so a plain web server can serve it.
 #[derive(Clone, Debug)]
 pub(crate) struct FileStore {
@@ -111,24 +124,50 @@ impl FileStore {
     }
 }
 
-impl BlobStore for FileStore {
-    fn put(&self, path: &str, content: &[u8]) -> Result<(), Error> {
-        let file_path = self.tiles.join(path);
-        if let Some(parent) = file_path.parent() {
+impl FileStore {
+    fn put_one(&self, blob: &Blob) -> Result<(), Error> {
+        let path = self.tiles.join(&blob.path);
+        if let Some(parent) = path.parent() {
             file::ensure_directory(parent)?;
         }
-        match file::create(&file_path, content, Access::Everyone) {
+        match file::create(&path, &blob.content, Access::Everyone) {
             Err(DurableError::Exists { .. }) => {
-                if self.get(path)?.as_deref() != Some(content) {
+                if self.get(&blob.path)?.as_ref() != Some(&blob.content) {
                     return Err(Error::TileContradicts {
-                        path: path.to_owned(),
+                        path: blob.path.clone(),
                     });
                 }
                 // From a run that was cut short; its name may not have reached the disk.
-                Ok(file_path.parent().map_or(Ok(()), file::sync_directory)?)
+                Ok(path.parent().map_or(Ok(()), file::sync_directory)?)
             }
             other => Ok(other?),
         }
+    }
+}
+
+impl BlobStore for FileStore {
+    fn put(&self, blobs: &[Blob]) -> Result<(), Error> {
+        // Side by side, because each waits for the disk twice and the disk can do many at once.
+        let share = blobs.len().div_ceil(WRITERS).max(1);
+        thread::scope(|scope| {
+            let writers: Vec<_> = blobs
+                .chunks(share)
+                .map(|blobs| {
+                    let write = || blobs.iter().try_for_each(|blob| self.put_one(blob));
+                    thread::Builder::new().spawn_scoped(scope, write)
+                })
+                .collect();
+            let mut result = Ok(());
+            for writer in writers {
+                let written = match writer.map(thread::ScopedJoinHandle::join) {
+                    Ok(Ok(written)) => written,
+                    Ok(Err(_)) => Err(Error::System("a writer panicked".to_owned())),
+                    Err(error) => Err(Error::System(format!("no thread: {error}"))),
+                };
+                result = result.and(written);
+            }
+            result
+        })
     }
 
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -136,7 +175,7 @@ impl BlobStore for FileStore {
     }
 
     fn stage(&self, content: &[u8]) -> Result<(), Error> {
-        Ok(file::replace(&self.staged, content, Access::Owner)?)
+        Ok(file::overwrite(&self.staged, content, Access::Owner)?)
     }
 
     fn staged(&self) -> Result<Option<Vec<u8>>, Error> {
