@@ -273,9 +273,8 @@ impl Check<'_> {
     fn log(&self, log: LogTable) -> Result<Log, GatewayError> {
         Ok(Log {
             url: self.value(log.url, |text| http_url(&text))?,
-            backlog_records: self.value(log.backlog_records, |records| {
-                within(records, 1, u64::MAX)
-            })?,
+            backlog_records: self
+                .value(log.backlog_records, |records| within(records, 1, u64::MAX))?,
         })
     }
 
@@ -286,8 +285,9 @@ impl Check<'_> {
         })?;
         let url = match table.url {
             Some(url) => self.value(url, |text| http_url(&text))?,
-            None => http_url(&format!("http://{listen}"))
-                .map_err(|detail| self.error(0, detail))?,
+            None => {
+                http_url(&format!("http://{listen}")).map_err(|detail| self.error(0, detail))?
+            }
         };
         let origins = table
             .origins
@@ -624,10 +624,7 @@ mod tests {
         let server = config.server("desk").unwrap();
         let globex = OperatorName::new("globex.example").unwrap();
         assert_eq!(server.direction, Direction::Outgoing(globex));
-        assert_eq!(
-            config.server("other").unwrap_err().code(),
-            "unknown_server"
-        );
+        assert_eq!(config.server("other").unwrap_err().code(), "unknown_server");
     }
 
     #[test]
@@ -649,12 +646,20 @@ mod tests {
         for (more, line, part) in [
             ("polcy = 1", 2, "polcy"),
             ("[journal]\nkeep_clear_txt = true", 3, "keep_clear_txt"),
-            ("[journal]\nkeep_clear_text = \"yes\"", 3, "expected a boolean"),
+            (
+                "[journal]\nkeep_clear_text = \"yes\"",
+                3,
+                "expected a boolean",
+            ),
             ("[batch]\nrecords = 0", 3, "not between"),
             ("[batch]\ninterval_millis = -1", 3, ""),
             ("[log]\nurl = \"ftp://x\"", 3, "not an http"),
             ("[log]\nbacklog_records = 1", 2, "url"),
-            ("[log]\nurl = \"http://x\"\nbacklog_records = 0", 4, "not between"),
+            (
+                "[log]\nurl = \"http://x\"\nbacklog_records = 0",
+                4,
+                "not between",
+            ),
             ("[gateway]\nlisten = \"localhost\"", 3, "not an address"),
             ("[gateway]\nurl = \"http://a:b@c\"", 3, "without user"),
             ("[gateway]\nfreshness_seconds = 0", 3, "not between"),
@@ -663,19 +668,47 @@ mod tests {
             ("[gateways]\n", 2, "gateways"),
             ("[[budgets]]\nrisk_points = 1", 2, "period_seconds"),
             ("[[budgets]]\nrisk_points = -1\nperiod_seconds = 1", 3, ""),
-            ("[[budgets]]\nrisk_points = 1\nperiod_seconds = 0", 4, "not between"),
-            ("[[budgets]]\nagnt = \"x\"\nrisk_points = 1\nperiod_seconds = 1", 3, "agnt"),
+            (
+                "[[budgets]]\nrisk_points = 1\nperiod_seconds = 0",
+                4,
+                "not between",
+            ),
+            (
+                "[[budgets]]\nagnt = \"x\"\nrisk_points = 1\nperiod_seconds = 1",
+                3,
+                "agnt",
+            ),
             ("[[agents]]\nname = \"\"", 3, "agent name"),
-            ("[[agents]]\nname = \"a\"\n[[agents]]\nname = \"b\"", 2, "token_file"),
+            (
+                "[[agents]]\nname = \"a\"\n[[agents]]\nname = \"b\"",
+                2,
+                "token_file",
+            ),
             (
                 "[gateway]\nlisten = \"0.0.0.0:1\"\n[[agents]]\nname = \"a\"",
                 4,
                 "token_file",
             ),
-            ("[[servers]]\nname = \"a b\"\ncallers = \"agents\"\nurl = \"http://x\"", 3, "server name"),
-            ("[[servers]]\nname = \"a\"\ncallers = \"anyone\"\nurl = \"http://x\"", 4, "anyone"),
-            ("[[servers]]\nname = \"a\"\ncallers = \"agents\"", 2, "exactly one"),
-            ("[[servers]]\nname = \"a\"\ncallers = \"agents\"\ncommand = []", 5, "no program"),
+            (
+                "[[servers]]\nname = \"a b\"\ncallers = \"agents\"\nurl = \"http://x\"",
+                3,
+                "server name",
+            ),
+            (
+                "[[servers]]\nname = \"a\"\ncallers = \"anyone\"\nurl = \"http://x\"",
+                4,
+                "anyone",
+            ),
+            (
+                "[[servers]]\nname = \"a\"\ncallers = \"agents\"",
+                2,
+                "exactly one",
+            ),
+            (
+                "[[servers]]\nname = \"a\"\ncallers = \"agents\"\ncommand = []",
+                5,
+                "no program",
+            ),
             (
                 "[[servers]]\nname = \"a\"\ncallers = \"operators\"\nurl = \"http://x\"\noperator = \"b.example\"",
                 2,

@@ -251,7 +251,12 @@ mod tests {
     fn tokens_are_one_line_and_not_guessable_at_a_glance() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
-        for bad in ["", "short\n", "two words in one token\n", "0123456789abcdef\n\n"] {
+        for bad in [
+            "",
+            "short\n",
+            "two words in one token\n",
+            "0123456789abcdef\n\n",
+        ] {
             write(&path, bad, 0o600);
             assert!(read_token(&path).is_err(), "{bad:?}");
         }

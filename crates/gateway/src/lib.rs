@@ -10,14 +10,17 @@
 //! | [`evidence`] | records on the wire |
 //! | [`proxy`] | what happens to a message, whatever transport it came by |
 //! | [`config`], [`home`] | the configuration and the operator home |
+//! | [`serve`] | the HTTP listener |
 //! | [`stdio`] | messages over pipes |
 
 pub mod config;
 mod error;
 pub mod evidence;
 pub mod home;
+mod http;
 pub mod message;
 pub mod proxy;
+pub mod serve;
 pub mod stdio;
 
 pub use error::GatewayError;

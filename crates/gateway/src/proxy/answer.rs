@@ -45,9 +45,7 @@ impl Asked {
         if self.is_tool_call {
             refusal.tool_result(&self.id, self.revision).into()
         } else {
-            refusal
-                .error(Some(&self.id), DENIED, self.revision)
-                .into()
+            refusal.error(Some(&self.id), DENIED, self.revision).into()
         }
     }
 

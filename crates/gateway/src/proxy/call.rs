@@ -150,8 +150,7 @@ impl OpenCall {
                 reason,
                 explanation,
             } => {
-                let mut text =
-                    format!("the answer is not attested and is withheld: {explanation}");
+                let mut text = format!("the answer is not attested and is withheld: {explanation}");
                 if let Some(code) = stated_code(clean) {
                     text.push_str(&format!(
                         " (the other side says, without signing it: `{code}`)"
@@ -226,11 +225,7 @@ impl Answering {
     }
 }
 
-fn finish(
-    asked: &Asked,
-    answer: Bytes,
-    durable: Result<Option<Envelope>, EnforcerError>,
-) -> Bytes {
+fn finish(asked: &Asked, answer: Bytes, durable: Result<Option<Envelope>, EnforcerError>) -> Bytes {
     match durable {
         Ok(None) => answer,
         Ok(Some(envelope)) => with_evidence(answer, &envelope),
@@ -245,11 +240,9 @@ fn finish(
 /// What a server's answer says of itself.
 fn reported(message: &Message) -> OutcomeStatus {
     let is_error = || {
-        message
-            .at(&["result", "isError"])
-            .is_some_and(|value| {
-                value.kind == Kind::Boolean && value.span.of(message.bytes()) == b"true"
-            })
+        message.at(&["result", "isError"]).is_some_and(|value| {
+            value.kind == Kind::Boolean && value.span.of(message.bytes()) == b"true"
+        })
     };
     match message.body() {
         Body::Result { .. } if !is_error() => OutcomeStatus::Succeeded,
@@ -262,8 +255,7 @@ fn stated_code(message: &Message) -> Option<String> {
     let value = message
         .at(&["result", "_meta", REFUSAL_KEY])
         .or_else(|| message.at(&["error", "data", REFUSAL_KEY]))?;
-    let refusal: StatedRefusal =
-        serde_json::from_slice(value.span.of(message.bytes())).ok()?;
+    let refusal: StatedRefusal = serde_json::from_slice(value.span.of(message.bytes())).ok()?;
     let fits = refusal.code.len() <= 64
         && refusal
             .code

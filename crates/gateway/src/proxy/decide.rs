@@ -48,11 +48,9 @@ impl Proxy {
     /// Starts deciding a request. Calls come in this order into the stream of records.
     pub fn decide(&self, request: Box<Request>) -> Deciding {
         let pending = match &self.gate {
-            Gate::Refusing { code, detail } => Begun::Refused(self.refused_by_gate(
-                &Asked::of(&request),
-                code.as_str(),
-                detail,
-            )),
+            Gate::Refusing { code, detail } => {
+                Begun::Refused(self.refused_by_gate(&Asked::of(&request), code.as_str(), detail))
+            }
             Gate::Open(enforcer) => {
                 let call = Call {
                     on_behalf_of: None,

@@ -146,6 +146,11 @@ impl Proxy {
         &self.server
     }
 
+    /// The agent on the client's side.
+    pub const fn agent(&self) -> &AgentName {
+        &self.caller.agent
+    }
+
     /// Between whom calls travel.
     pub const fn direction(&self) -> &Direction {
         &self.direction

@@ -317,7 +317,11 @@ fn unknown(message: &Message, revision: Revision) -> ClientMessage {
 
 fn unsupported_version(message: &Message, stated: &str, session: Revision) -> ClientMessage {
     let code = "unsupported_protocol_version";
-    let shown: String = stated.chars().take(32).flat_map(char::escape_default).collect();
+    let shown: String = stated
+        .chars()
+        .take(32)
+        .flat_map(char::escape_default)
+        .collect();
     let reason = format!(
         "the protocol revision `{shown}` is not spoken here; 2025-06-18, 2025-11-25 and \
          2026-07-28 are. Nothing was forwarded."

@@ -1,6 +1,6 @@
 //! Requests that wait for their answers, by id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ pub struct InFlight<T> {
 #[derive(Debug)]
 struct Table<T> {
     waiting: HashMap<Id, Waiting<T>>,
+    /// Given up: the server may still answer, and that answer must not meet another request.
+    abandoned: HashSet<Id>,
     closed: bool,
 }
 
@@ -31,7 +33,7 @@ struct Waiting<T> {
 /// Why a request cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPlace {
-    /// A request with this id waits already: answers could not be told apart.
+    /// A request with this id waits already, or was given up: answers could not be told apart.
     #[error("a request with this id is in flight already")]
     SameId,
     /// Too many wait.
@@ -53,11 +55,20 @@ impl NoPlace {
     }
 }
 
+impl<T> Table<T> {
+    /// An answer cannot come before its request was sent.
+    fn remove_sent(&mut self, id: &Id) -> Option<T> {
+        self.waiting.get(id)?.entry.as_ref()?;
+        self.waiting.remove(id)?.entry
+    }
+}
+
 impl<T> Default for InFlight<T> {
     fn default() -> Self {
         Self {
             table: Mutex::new(Table {
                 waiting: HashMap::new(),
+                abandoned: HashSet::new(),
                 closed: false,
             }),
         }
@@ -74,10 +85,10 @@ impl<T> InFlight<T> {
         if table.closed {
             return Err(NoPlace::Closed);
         }
-        if table.waiting.contains_key(id) {
+        if table.waiting.contains_key(id) || table.abandoned.contains(id) {
             return Err(NoPlace::SameId);
         }
-        if table.waiting.len() >= MAX_WAITING {
+        if table.waiting.len() + table.abandoned.len() >= MAX_WAITING {
             return Err(NoPlace::TooMany);
         }
         let waiting = Waiting {
@@ -105,16 +116,25 @@ impl<T> InFlight<T> {
         Ok(())
     }
 
-    /// Gives an id free, with what waits under it.
+    /// Gives an id free that the server has answered to, with what waits under it.
     pub fn take(&self, id: &Id) -> Option<T> {
         let mut table = self.lock();
-        // An answer cannot come before its request was sent.
-        let sent = table.waiting.get(id)?.entry.is_some();
-        if sent {
-            table.waiting.remove(id)?.entry
-        } else {
-            None
-        }
+        table.abandoned.remove(id);
+        table.remove_sent(id)
+    }
+
+    /// Gives up a request that the server may still answer to. Its id stays taken until then.
+    pub fn abandon(&self, id: &Id) -> Option<T> {
+        let mut table = self.lock();
+        let entry = table.remove_sent(id)?;
+        table.abandoned.insert(id.clone());
+        Some(entry)
+    }
+
+    /// Whether the server owes no answer at all.
+    pub fn is_clean(&self) -> bool {
+        let table = self.lock();
+        table.waiting.is_empty() && table.abandoned.is_empty()
     }
 
     /// Gives a reserved id free.
@@ -133,12 +153,19 @@ impl<T> InFlight<T> {
             .map(|(id, _)| id.clone())
             .collect();
         let late = late
-            .iter()
-            .filter_map(|id| table.waiting.remove(id)?.entry)
+            .into_iter()
+            .filter_map(|id| {
+                let entry = table.remove_sent(&id)?;
+                table.abandoned.insert(id);
+                Some(entry)
+            })
             .collect();
         let oldest = table.waiting.values().map(|waiting| waiting.since).min();
         // Whatever comes later is late later.
-        (late, oldest.map_or(now, |since| since.max(now - limit)) + limit)
+        (
+            late,
+            oldest.map_or(now, |since| since.max(now - limit)) + limit,
+        )
     }
 
     /// Takes out everything; nothing can be added any more.

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::process::{ChildStdin, ExitStatus};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -105,10 +105,12 @@ pub fn wrap(
         }
     }
     let status = reap(&mut child, limits.exit);
-    status.map(Ended::Server).map_err(|error| GatewayError::Spawn {
-        program: command.program(),
-        error: error.to_string(),
-    })
+    status
+        .map(Ended::Server)
+        .map_err(|error| GatewayError::Spawn {
+            program: command.program(),
+            error: error.to_string(),
+        })
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +190,10 @@ fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> Option<usize> {
 enum Awaited {
     Call(OpenCall),
     /// A request that is not decided; `true` for `initialize`.
-    Lifecycle { message: Message, opens: bool },
+    Lifecycle {
+        message: Message,
+        opens: bool,
+    },
 }
 
 /// One message of the agent, read and in its place in the order.
@@ -305,17 +310,24 @@ impl<W: Write> Connection<W> {
                 }
                 let awaited = Awaited::Lifecycle { message, opens };
                 if let Err(awaited) = self.waiting.fill(&id, awaited) {
-                    return self.give_up(awaited, Executed::No, "server_ended", "the server has ended");
+                    return self.give_up(
+                        awaited,
+                        Executed::No,
+                        "server_ended",
+                        "the server has ended",
+                    );
                 }
                 self.send(server, &bytes, Some(&id))
             }
             Body::Notification { method, .. } => {
-                let cancelled = (method == CANCELLED).then(|| cancelled_id(&message)).flatten();
+                let cancelled = (method == CANCELLED)
+                    .then(|| cancelled_id(&message))
+                    .flatten();
                 let sent = self.send(server, &bytes, None);
                 // No answer is due any more, and nobody can say whether the call was executed:
                 // dropping it says so.
                 if let Some(id) = cancelled {
-                    drop(self.waiting.take(&id));
+                    drop(self.waiting.abandon(&id));
                 }
                 sent
             }

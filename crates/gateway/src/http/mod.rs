@@ -1,0 +1,309 @@
+//! MCP over streamable HTTP: `/mcp/<server>`, in front of a server that speaks it too, or of one
+//! that the gateway runs over stdio.
+
+mod body;
+mod guard;
+mod relay;
+mod reply;
+mod session;
+pub(crate) mod upstream;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::any;
+use bytes::Bytes;
+use counterfoil_protocol::digest::ContentDigest;
+use counterfoil_protocol::names::SessionName;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::sync::watch;
+
+use self::guard::{Addresses, Agents, Turned, check_get, check_post};
+use self::relay::Parked;
+use self::reply::{json, refused, status_only, turned_away};
+use self::session::Sessions;
+use self::upstream::{PROTOCOL_VERSION, SESSION};
+use crate::config::{Config, Upstream};
+use crate::error::GatewayError;
+use crate::message::refusal::HEADER_MISMATCH;
+use crate::message::{Revision, headers};
+use crate::proxy::{Caller, ClientMessage, Direction, Gate, Proxy, Refused, Verdict};
+
+/// Everything the MCP endpoint needs, made once.
+#[derive(Debug)]
+pub(crate) struct Service {
+    gate: Gate,
+    servers: HashMap<String, Served>,
+    agents: Agents,
+    addresses: Addresses,
+    max_bytes: usize,
+    call_limit: Duration,
+    /// Turns true when the gateway stops: streams without a call end then.
+    stopping: watch::Sender<bool>,
+}
+
+/// One server behind the gateway.
+#[derive(Debug)]
+struct Served {
+    config: crate::config::Server,
+    via: Via,
+}
+
+#[derive(Debug)]
+enum Via {
+    Url {
+        client: reqwest::Client,
+        url: reqwest::Url,
+        parked: Arc<Parked>,
+    },
+    Command(Sessions),
+}
+
+impl Service {
+    /// Reads the agents' tokens and prepares every server; starts and connects to none.
+    pub(crate) fn new(config: &Config, gate: Gate, port: u16) -> Result<Self, GatewayError> {
+        let client = upstream::client()?;
+        let servers = config
+            .servers
+            .iter()
+            .map(|server| {
+                let via = match &server.upstream {
+                    Upstream::Url(url) => Via::Url {
+                        client: client.clone(),
+                        url: url.clone(),
+                        parked: Arc::default(),
+                    },
+                    Upstream::Command(command) => {
+                        Via::Command(Sessions::new(command.clone(), config.gateway.call_limit))
+                    }
+                };
+                let served = Served {
+                    config: server.clone(),
+                    via,
+                };
+                (server.name.as_str().to_owned(), served)
+            })
+            .collect();
+        Ok(Self {
+            gate,
+            servers,
+            agents: Agents::read(config)?,
+            addresses: Addresses::new(&config.gateway, port),
+            max_bytes: config.gateway.message_bytes,
+            call_limit: config.gateway.call_limit,
+            stopping: watch::Sender::new(false),
+        })
+    }
+
+    /// Ends the streams on which clients only listen.
+    pub(crate) fn stop_listening(&self) {
+        self.stopping.send_replace(true);
+        for served in self.servers.values() {
+            if let Via::Command(sessions) = &served.via {
+                sessions.stop_listening();
+            }
+        }
+    }
+
+    /// The addresses it answers to.
+    pub(crate) const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Ends all servers that it runs.
+    pub(crate) fn close(&self) {
+        for served in self.servers.values() {
+            if let Via::Command(sessions) = &served.via {
+                sessions.close();
+            }
+        }
+    }
+
+    /// Checks what must hold before a body is read; who calls.
+    fn admit(&self, served: &Served, request: &Request) -> Result<Caller, Turned> {
+        let headers = request.headers();
+        self.addresses.check(headers, request.uri())?;
+        let mut caller = match served.config.direction {
+            Direction::Incoming => Caller::by_evidence(),
+            Direction::Local | Direction::Outgoing(_) => Caller {
+                agent: self.agents.authenticate(headers)?,
+                session: None,
+            },
+        };
+        // A session's id is as good as a password to some servers: only its digest is recorded.
+        caller.session = headers
+            .get(SESSION)
+            .map(|id| ContentDigest::of(id.as_bytes()).to_string())
+            .and_then(|digest| digest.get(..16).map(str::to_owned))
+            .and_then(|digest| SessionName::new(digest).ok());
+        match *request.method() {
+            Method::POST => check_post(headers)?,
+            Method::GET => check_get(headers)?,
+            _ => {}
+        }
+        Ok(caller)
+    }
+}
+
+/// The routes of the MCP endpoint.
+pub(crate) fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/mcp/{server}", any(handle))
+        .with_state(service)
+}
+
+async fn handle(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
+    let Some(served) = service.servers.get(&name) else {
+        return status_only(StatusCode::NOT_FOUND);
+    };
+    let caller = match service.admit(served, &request) {
+        Ok(caller) => caller,
+        Err(turned) => {
+            service.gate.record_refusal(turned.code).await;
+            return turned_away(turned);
+        }
+    };
+    let proxy = Arc::new(Proxy::new(
+        service.gate.clone(),
+        served.config.name.clone(),
+        served.config.direction.clone(),
+        caller,
+        service.max_bytes,
+    ));
+    if let Err(refused_version) = take_revision(&proxy, request.headers()) {
+        service.gate.record_refusal(refused_version.code).await;
+        return refused(refused_version);
+    }
+    let (parts, body) = request.into_parts();
+    match parts.method {
+        Method::POST => match read_body(&proxy, body).await {
+            Ok(body) => post(&service, served, proxy, &parts.headers, body).await,
+            Err(unread) => {
+                service.gate.record_refusal(unread.code).await;
+                refused(unread)
+            }
+        },
+        Method::GET | Method::DELETE if service.gate.enforcer().is_none() => {
+            status_only(StatusCode::SERVICE_UNAVAILABLE)
+        }
+        Method::GET => match &served.via {
+            Via::Url {
+                client,
+                url,
+                parked,
+            } => {
+                let stopping = service.stopping.subscribe();
+                relay::listen(client, url, proxy, &parts.headers, parked, stopping).await
+            }
+            Via::Command(sessions) => sessions.listen(&proxy, &parts.headers),
+        },
+        Method::DELETE => match &served.via {
+            Via::Url { client, url, .. } => relay::delete(client, url, &parts.headers).await,
+            Via::Command(sessions) => sessions.delete(&proxy, &parts.headers),
+        },
+        _ => status_only(StatusCode::METHOD_NOT_ALLOWED),
+    }
+}
+
+/// Takes the revision from its header; requests of 2026-07-28 repeat it in the body.
+fn take_revision(proxy: &Proxy, headers: &HeaderMap) -> Result<(), Refused> {
+    let mut values = headers.get_all(PROTOCOL_VERSION).iter();
+    let (value, more) = (values.next(), values.next());
+    let Some(value) = value else { return Ok(()) };
+    let revision = value.to_str().ok().and_then(Revision::parse);
+    match (revision, more) {
+        (Some(revision), None) => {
+            proxy.set_revision(revision);
+            Ok(())
+        }
+        // Said to be assumed where the header is missing: with it, the oldest we speak is meant.
+        (None, None) if value == "2025-03-26" => Ok(()),
+        _ => Err(proxy.refuse_unread(
+            "unsupported_protocol_version",
+            "`MCP-Protocol-Version` names no revision that is spoken here",
+            400,
+        )),
+    }
+}
+
+async fn read_body(proxy: &Proxy, body: Body) -> Result<Bytes, Refused> {
+    let max_bytes = proxy.client_bytes();
+    match Limited::new(body, max_bytes).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(proxy.refuse_unread(
+            "message_too_long",
+            &format!("the body is longer than {max_bytes} bytes"),
+            413,
+        )),
+        Err(_) => Err(proxy.refuse_unread("body_unreadable", "the body broke off", 400)),
+    }
+}
+
+async fn post(
+    service: &Service,
+    served: &Served,
+    proxy: Arc<Proxy>,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Response {
+    let read = proxy.read(Ok(body));
+    let message = match &read {
+        ClientMessage::Refused(refusal) => {
+            service.gate.record_refusal(refusal.code).await;
+            return refused(refusal.clone());
+        }
+        ClientMessage::Pass(message) => message,
+        ClientMessage::Request(request) => request.message(),
+    };
+    let pairs = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    if let Err(mismatch) = headers::check(message, pairs) {
+        let reason = format!("{mismatch}. Nothing was forwarded.");
+        let refusal = proxy.refuse_as(message, mismatch.code(), &reason, HEADER_MISMATCH);
+        service.gate.record_refusal(refusal.code).await;
+        return refused(refusal);
+    }
+    if service.gate.enforcer().is_none() {
+        return status_only(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    match (&served.via, read) {
+        (_, ClientMessage::Refused(refusal)) => refused(refusal),
+        (Via::Command(sessions), read) => sessions.post(proxy, headers, read).await,
+        (Via::Url { client, url, .. }, ClientMessage::Pass(message)) => {
+            let limit = service.call_limit;
+            let stopping = service.stopping.subscribe();
+            relay::pass(client, url, proxy, headers, message, limit, stopping).await
+        }
+        (
+            Via::Url {
+                client,
+                url,
+                parked,
+            },
+            ClientMessage::Request(request),
+        ) => match proxy.decide(request).durable().await {
+            Verdict::Answer(answer) => json(StatusCode::OK, answer),
+            Verdict::Forward(forward) => {
+                let line = relay::Line {
+                    client,
+                    url,
+                    parked,
+                    limit: service.call_limit,
+                    stopping: &service.stopping,
+                };
+                line.call(proxy, headers, *forward).await
+            }
+        },
+    }
+}

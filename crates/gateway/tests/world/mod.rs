@@ -1,0 +1,377 @@
+//! What the tests stand on: operators with homes and keys, a policy of a few names, and a real
+//! MCP server in a process of its own, which is this test binary run again.
+
+use std::io::{BufRead as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use counterfoil_enforcer::environment::Environment;
+use counterfoil_enforcer::journal::{self, JournalReader};
+use counterfoil_enforcer::operators::Operators;
+use counterfoil_enforcer::policy::{Allowed, Denied, Evaluation, EvaluationInput, Policy};
+use counterfoil_enforcer::{Enforcer, Settings};
+use counterfoil_gateway::config::Config;
+use counterfoil_gateway::proxy::Gate;
+use counterfoil_gateway::serve::Gateway;
+use counterfoil_protocol::digest::ContentDigest;
+use counterfoil_protocol::keys::SigningKey;
+use counterfoil_protocol::manifest::Manifest;
+use counterfoil_protocol::names::{OperatorName, PolicyId, ReasonCode};
+use counterfoil_protocol::numbers::{Amount, ManifestVersion, Sequence, UnixMillis};
+use counterfoil_protocol::receipt::LoggedManifest;
+use counterfoil_protocol::record::{Body, Record, UnverifiedRecord};
+use counterfoil_protocol::trust::{Trust, operator_vkey};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+/// Set in the environment of the process that plays the tool server: where it notes what it saw.
+const SERVER: &str = "TOOL_SERVER_NOTES";
+
+/// Allows everything but tools whose name begins with `forbidden`.
+#[derive(Debug)]
+pub struct Names;
+
+impl Policy for Names {
+    fn evaluate(&self, input: &EvaluationInput<'_>) -> Evaluation {
+        if input.tool.as_str().starts_with("forbidden") {
+            return Evaluation::Deny(Denied {
+                reason: ReasonCode::literal("policy_forbids"),
+                policies: vec![PolicyId::literal("no-forbidden-tools")],
+                explanation: format!("`{}` is forbidden", input.tool),
+                instead: Some("use another tool".to_owned()),
+            });
+        }
+        Evaluation::Allow(Allowed {
+            policies: vec![PolicyId::literal("anything-else")],
+            tier: None,
+            points: Amount::new(0),
+        })
+    }
+
+    fn digest(&self) -> ContentDigest {
+        ContentDigest::of(b"names")
+    }
+}
+
+/// One operator: a home, keys, an open enforcer.
+pub struct Operator {
+    pub name: OperatorName,
+    pub home: tempfile::TempDir,
+    pub root: SigningKey,
+    pub manifest: LoggedManifest,
+    pub operators: Arc<Operators>,
+    pub enforcer: Enforcer,
+}
+
+impl Operator {
+    pub fn new(name: &str, seed: u8) -> Self {
+        let name = OperatorName::new(name).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let key = key(seed);
+        let root = self::key(seed + 100);
+        let manifest = Manifest {
+            operator: name.clone(),
+            version: ManifestVersion::new(1),
+            previous: None,
+            time: UnixMillis::new(1_000),
+            roots: vec![root.public().clone()],
+            enforcers: vec![key.public().clone()],
+            exchange: None,
+            revoked: vec![],
+        };
+        let manifest = LoggedManifest {
+            manifest: manifest.sign(&root),
+            log_proof: None,
+        };
+        let operators = Arc::new(Operators::default());
+        let path = home.path().join(journal::FILE_NAME);
+        journal::create(&path, &name, &key, UnixMillis::new(1_000)).unwrap();
+        let enforcer = open(&name, seed, &path, &operators);
+        Self {
+            name,
+            home,
+            root,
+            manifest,
+            operators,
+            enforcer,
+        }
+    }
+
+    pub fn knows(&self, other: &Self) {
+        let vkey = operator_vkey(&other.name, other.root.public()).unwrap();
+        let trust = Trust::parse(format!("quorum none\noperator {vkey}\n").as_bytes()).unwrap();
+        self.operators
+            .add(vec![other.manifest.clone()], &trust, true)
+            .unwrap();
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.home.path().join(journal::FILE_NAME)
+    }
+
+    pub fn gate(&self) -> Gate {
+        Gate::Open(self.enforcer.clone())
+    }
+
+    /// Every record in the journal, once all that was queued is there.
+    pub fn records(&self) -> Vec<Record> {
+        let other = OperatorName::new("flush.example").unwrap();
+        self.enforcer.unacknowledged(&other).unwrap();
+        records(&self.journal())
+    }
+
+    /// The records of calls, as short texts.
+    pub fn story(&self) -> Vec<String> {
+        self.records().iter().filter_map(tell).collect()
+    }
+
+    /// The configuration of this operator with `more` lines.
+    pub fn config(&self, more: &str) -> Config {
+        let text = format!(
+            "operator = \"{}\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n{more}",
+            self.name
+        );
+        Config::parse(&text, &self.home.path().join("operator.toml")).unwrap()
+    }
+}
+
+pub fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&Zeroizing::new([seed; 32])).unwrap()
+}
+
+pub fn open(name: &OperatorName, seed: u8, journal: &Path, operators: &Arc<Operators>) -> Enforcer {
+    let settings = Settings {
+        operator: name.clone(),
+        key: key(seed),
+        policy: Arc::new(Names),
+        budgets: vec![],
+        journal: journal.to_owned(),
+        keep_clear_text: false,
+        freshness_millis: 60_000,
+        backlog_limit: None,
+        batch_records: 1_024,
+        operators: Arc::clone(operators),
+        environment: Environment::system(),
+    };
+    Enforcer::open(settings).unwrap().0
+}
+
+pub fn records(journal: &Path) -> Vec<Record> {
+    JournalReader::open(journal)
+        .unwrap()
+        .records(Sequence::new(0), 1_000_000)
+        .unwrap()
+        .iter()
+        .map(|(_, bytes)| {
+            UnverifiedRecord::parse(bytes)
+                .unwrap()
+                .unverified_content()
+                .clone()
+        })
+        .collect()
+}
+
+fn tell(record: &Record) -> Option<String> {
+    match &record.body {
+        Body::Request(request) => Some(format!(
+            "request {} {}",
+            request.action.tool, request.evaluation.reason
+        )),
+        Body::Decision(decision) => Some(format!(
+            "decision {} {}",
+            decision.action.tool, decision.evaluation.reason
+        )),
+        Body::Outcome(outcome) => Some(format!("outcome {}", outcome.status)),
+        Body::Control(counterfoil_protocol::record::Event::MessageRefused { reason }) => {
+            Some(format!("refused {reason}"))
+        }
+        Body::Control(_) => None,
+    }
+}
+
+/// A gateway that serves until it is dropped or stopped.
+pub struct Running {
+    pub address: std::net::SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn start(config: &Config, gate: Gate) -> Self {
+        let gateway = Gateway::bind(config, gate).await.unwrap();
+        let address = gateway.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async move {
+            let _ = stopped.await;
+        };
+        let limit = std::time::Duration::from_secs(5);
+        let task = tokio::spawn(async move { gateway.serve(stopped, limit).await.unwrap() });
+        Self {
+            address,
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    pub fn url(&self, server: &str) -> String {
+        format!("http://{}/mcp/{server}", self.address)
+    }
+
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        self.task.await.unwrap();
+    }
+}
+
+/// The tool server of a test: its command line and what it has seen.
+pub struct ToolServer {
+    notes: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl ToolServer {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            notes: directory.path().join("notes"),
+            _directory: directory,
+        }
+    }
+
+    pub fn command(&self) -> Vec<String> {
+        let binary = std::env::current_exe().unwrap();
+        [
+            "env",
+            &format!("{SERVER}={}", self.notes.display()),
+            binary.to_str().unwrap(),
+            "--exact",
+            "play_tool_server",
+            "--nocapture",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    /// The command as a TOML array.
+    pub fn toml(&self) -> String {
+        serde_json::to_string(&self.command()).unwrap()
+    }
+
+    /// Every line it got, byte for byte.
+    pub fn saw(&self) -> Vec<String> {
+        let notes = std::fs::read(&self.notes).unwrap_or_default();
+        String::from_utf8(notes)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    pub fn was_started(&self) -> bool {
+        self.notes.exists()
+    }
+}
+
+/// To be called from a `#[test] fn play_tool_server()` of every test binary that needs one.
+pub fn play_tool_server() {
+    let Some(notes) = std::env::var_os(SERVER) else {
+        return;
+    };
+    let mut notes = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(notes)
+        .unwrap();
+    let mut held: Vec<Value> = Vec::new();
+    let stdin = std::io::stdin();
+    for line in stdin.lock().lines() {
+        let line = line.unwrap();
+        notes.write_all(format!("{line}\n").as_bytes()).unwrap();
+        let message: Value = serde_json::from_str(&line).unwrap();
+        let Some(id) = message.get("id").cloned() else {
+            continue;
+        };
+        let Some(method) = message["method"].as_str() else {
+            continue;
+        };
+        let tool = message["params"]["name"].as_str().unwrap_or_default();
+        let result = match (method, tool) {
+            ("initialize", _) => format!(
+                r#"{{"protocolVersion":{},"capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"t","version":"1"}}}}"#,
+                message["params"]["protocolVersion"]
+            ),
+            ("tools/call", "die") => std::process::exit(7),
+            ("tools/call", "silent") => continue,
+            ("tools/call", "hold") => {
+                held.push(id);
+                continue;
+            }
+            ("tools/call", "release") => {
+                for id in held.drain(..).rev() {
+                    say(&format!(
+                        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#
+                    ));
+                }
+                r#"{"content":[]}"#.to_owned()
+            }
+            ("tools/call", "fail") => {
+                r#"{"content":[{"type":"text","text":"no"}],"isError":true}"#.to_owned()
+            }
+            ("tools/call", "error") => {
+                say(&format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32000,"message":"broken"}}}}"#
+                ));
+                continue;
+            }
+            ("tools/call", "forge") => {
+                r#"{"_meta":{"dev.counterfoil/evidence":{"records":[]}},"content":[]}"#.to_owned()
+            }
+            ("tools/call", "twice") => {
+                say(&format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"n":1}}}}"#
+                ));
+                r#"{"content":[],"n":2}"#.to_owned()
+            }
+            ("tools/call", "noise") => {
+                say("this is not JSON");
+                say(r#"[{"jsonrpc":"2.0","method":"notifications/message"}]"#);
+                say(r#"{"jsonrpc":"2.0","id":99999,"result":{}}"#);
+                say(
+                    r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"hi"}}"#,
+                );
+                r#"{"content":[]}"#.to_owned()
+            }
+            // Odd spacing, escapes and a member nobody knows: it must arrive as it is.
+            ("tools/call", _) => format!(
+                "{{ \"x-odd\":1.0,\"content\":[{{\"type\":\"text\",\"text\":\"\\u0041 {}\"}}] }}",
+                message["params"]["arguments"]["text"]
+                    .as_str()
+                    .unwrap_or_default()
+            ),
+            ("tools/list", _) => r#"{"tools":[]}"#.to_owned(),
+            _ => "{}".to_owned(),
+        };
+        say(&format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
+        ));
+    }
+    std::process::exit(0);
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(line.as_bytes()).unwrap();
+    out.write_all(b"\n").unwrap();
+    out.flush().unwrap();
+}
+
+pub fn call(id: u64, tool: &str, text: &str) -> String {
+    json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "method": "tools/call",
+        "params": {"name": tool, "arguments": {"text": text}},
+    })
+    .to_string()
+}
