@@ -182,7 +182,10 @@ impl Desk {
 impl ServerHandler for Desk {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(Implementation::new("support-desk", env!("CARGO_PKG_VERSION")))
+            .with_server_info(Implementation::new(
+                "support-desk",
+                env!("CARGO_PKG_VERSION"),
+            ))
             .with_instructions("A support desk: read and search tickets, send mail, refund.")
     }
 }

@@ -10,7 +10,12 @@ use crate::commands;
 /// before it runs, every decision leaves a signed record, and a public log fixes it in time. Start
 /// with `counterfoil demo`.
 #[derive(Debug, Parser)]
-#[command(name = "counterfoil", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "counterfoil",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
 #[command(after_help = "\
 Exit codes: 0 done or verified, 1 not verified, 2 wrong usage or input.
 RUST_LOG filters what is logged to standard error, for example RUST_LOG=debug.")]
@@ -25,11 +30,18 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// See everything at work: two operators, a log, witnesses, an agent, receipts.
+    Demo(commands::demo::Demo),
     /// Make the home of an operator: keys, configuration, sample policy, journal, manifest.
     Init(commands::init::Init),
     /// This operator's manifest, and those of others.
     #[command(subcommand)]
     Operator(commands::operator::Operator),
+    /// The gateway that decides calls and serves receipts over HTTP.
+    #[command(subcommand)]
+    Gateway(commands::gateway::Gateway),
+    /// Put the gateway in front of an MCP server on standard input and output.
+    Mcp(commands::mcp::Mcp),
     /// Get receipts, and look into them.
     #[command(subcommand)]
     Receipt(commands::receipt::Receipt),
@@ -53,7 +65,8 @@ impl Command {
     pub(crate) const fn serves(&self) -> bool {
         matches!(
             self,
-            Self::Log(commands::log::Log::Serve(_))
+            Self::Gateway(_)
+                | Self::Log(commands::log::Log::Serve(_))
                 | Self::Witness(commands::witness::Witness::Serve(_))
         )
     }

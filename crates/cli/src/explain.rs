@@ -78,9 +78,16 @@ pub(crate) fn text(report: &Report) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "  {mark} {:>2} {}", step.number(), title(step));
         match found {
-            Some(found) => drop(writeln!(text, "            {}", dated(report, step, &found.detail))),
+            Some(found) => drop(writeln!(
+                text,
+                "            {}",
+                dated(report, step, &found.detail)
+            )),
             None if report.failure.is_some() => {}
-            None => drop(writeln!(text, "            the receipt holds nothing to check here")),
+            None => drop(writeln!(
+                text,
+                "            the receipt holds nothing to check here"
+            )),
         }
     }
     text.push('\n');
@@ -112,7 +119,11 @@ pub(crate) fn text(report: &Report) -> String {
             }
         );
     }
-    let _ = writeln!(text, "  this does not show: {}", not_shown(report).join("; "));
+    let _ = writeln!(
+        text,
+        "  this does not show: {}",
+        not_shown(report).join("; ")
+    );
     text
 }
 

@@ -55,10 +55,11 @@ pub(crate) fn journal(home: &Home) -> Result<JournalReader, Problem> {
 pub(crate) fn own_manifests(home: &Home) -> Result<Vec<LoggedManifest>, Problem> {
     let manifests = read_manifests(&home.manifests())?;
     if manifests.is_empty() {
-        return Err(
-            Problem::new(format!("`{}` holds no manifest", home.manifests().display()))
-                .next("`counterfoil init` makes an operator's home"),
-        );
+        return Err(Problem::new(format!(
+            "`{}` holds no manifest",
+            home.manifests().display()
+        ))
+        .next("`counterfoil init` makes an operator's home"));
     }
     Ok(manifests)
 }

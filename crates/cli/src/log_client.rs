@@ -76,7 +76,9 @@ impl LogClient {
         &self,
         operator: &OperatorName,
     ) -> Result<Vec<LoggedManifest>, Problem> {
-        let list = self.http.get(format!("{}/v1/operators/{operator}", self.url));
+        let list = self
+            .http
+            .get(format!("{}/v1/operators/{operator}", self.url));
         let Some(list) = self.answer(list).await? else {
             return Ok(Vec::new());
         };

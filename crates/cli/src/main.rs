@@ -14,6 +14,7 @@ mod home;
 mod log_client;
 mod serve;
 mod show;
+mod start;
 
 use std::process::ExitCode;
 

@@ -20,7 +20,11 @@ pub(crate) fn runtime() -> Result<Runtime, Problem> {
 pub(crate) fn announce(address: SocketAddr, json: bool) -> Result<(), Problem> {
     let mut out = io::stdout();
     if json {
-        writeln!(out, "{}", json!({ "listening": format!("http://{address}") }))?;
+        writeln!(
+            out,
+            "{}",
+            json!({ "listening": format!("http://{address}") })
+        )?;
     } else {
         writeln!(out, "listening on {address}")?;
     }

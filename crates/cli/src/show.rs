@@ -74,7 +74,10 @@ pub(crate) fn record(
             put("decision", json!(outcome.decision.to_string()));
             put("answer", json!(outcome.answer.map(|id| id.to_string())));
             put("status", json!(outcome.status.to_string()));
-            put("result", json!(outcome.result.map(|digest| digest.to_string())));
+            put(
+                "result",
+                json!(outcome.result.map(|digest| digest.to_string())),
+            );
             put("settlements", settlements(&outcome.settlements));
         }
         Body::Control(event) => {

@@ -69,8 +69,10 @@ pub(crate) fn run(command: &Init) -> Result<Answer, Problem> {
     let url = match &command.url {
         Some(url) => url.clone(),
         None if command.listen.ends_with(":0") => {
-            return Err(Problem::new("a gateway on port 0 has no address of its own")
-                .next("say how others reach it with --url"));
+            return Err(
+                Problem::new("a gateway on port 0 has no address of its own")
+                    .next("say how others reach it with --url"),
+            );
         }
         None => format!("http://{}", command.listen),
     };

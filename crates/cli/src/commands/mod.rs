@@ -1,9 +1,12 @@
 //! The commands, one file each.
 
 pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod gateway;
 pub(crate) mod init;
 pub(crate) mod journal;
 pub(crate) mod log;
+pub(crate) mod mcp;
 pub(crate) mod operator;
 pub(crate) mod receipt;
 pub(crate) mod verify;
@@ -17,9 +20,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<Answer, Problem> {
     let json = arguments.json;
     match &arguments.command {
         Command::Completions(command) => completions::run(command),
+        Command::Demo(command) => demo::run(command, json),
+        Command::Gateway(command) => gateway::run(command, json),
         Command::Init(command) => init::run(command),
         Command::Journal(command) => journal::run(command),
         Command::Log(command) => log::run(command, json),
+        Command::Mcp(command) => mcp::run(command),
         Command::Operator(command) => operator::run(command),
         Command::Receipt(command) => receipt::run(command),
         Command::Verify(command) => verify::run(command),

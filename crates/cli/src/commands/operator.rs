@@ -45,7 +45,12 @@ pub(crate) struct Register {
     #[arg(long, value_name = "URL")]
     log: Option<String>,
     /// The token that the log asks of new operators.
-    #[arg(long, value_name = "TOKEN", env = "COUNTERFOIL_ADMISSION_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "COUNTERFOIL_ADMISSION_TOKEN",
+        hide_env_values = true
+    )]
     token: Option<String>,
     /// A file with that token.
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
@@ -153,8 +158,11 @@ pub(crate) async fn fetch_verified(
 ) -> Result<Vec<LoggedManifest>, Problem> {
     let fetched = client.manifests(operator).await?;
     if fetched.is_empty() {
-        return Err(Problem::new(format!("the log does not know {operator}"))
-            .next(format!("{operator} registers with `counterfoil operator register`")));
+        return Err(
+            Problem::new(format!("the log does not know {operator}")).next(format!(
+                "{operator} registers with `counterfoil operator register`"
+            )),
+        );
     }
     let found = Operators::default()
         .add(fetched.clone(), trust, false)
@@ -207,7 +215,9 @@ fn manifest_list(folder: &Path) -> Result<Vec<Value>, Problem> {
         .map(|(manifest, part)| {
             let content = manifest.manifest();
             let keys = |keys: &[PublicKey]| -> Vec<String> {
-                keys.iter().map(|key| key.thumbprint().to_string()).collect()
+                keys.iter()
+                    .map(|key| key.thumbprint().to_string())
+                    .collect()
             };
             let index = part
                 .log_proof
@@ -250,7 +260,12 @@ fn trust_line(home: &Home) -> Result<Answer, Problem> {
     let lines: Vec<String> = first
         .roots
         .iter()
-        .map(|root| Ok(format!("operator {}", operator_vkey(&first.operator, root)?)))
+        .map(|root| {
+            Ok(format!(
+                "operator {}",
+                operator_vkey(&first.operator, root)?
+            ))
+        })
         .collect::<Result<_, Problem>>()?;
     Ok(Answer::good(
         json!({ "operator": first.operator.as_str(), "trust_lines": lines }),

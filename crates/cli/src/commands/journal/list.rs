@@ -24,7 +24,12 @@ pub(crate) struct List {
     #[command(flatten)]
     home: HomeArgument,
     /// Begin with this sequence.
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "received")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        conflicts_with = "received"
+    )]
     first: u64,
     /// List at most so many.
     #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]

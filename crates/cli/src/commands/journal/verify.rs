@@ -151,8 +151,9 @@ fn answer(command: &Verify, report: &JournalReport, asked: &Asked) -> Answer {
         (true, false) => "\nNOT CONFIRMED. It holds together, but its end may have been cut off; \
                           ask again when everybody answers.\n"
             .to_owned(),
-        (false, _) => "\nNOT WHOLE. Stop the gateway, keep a copy, and find out what happened.\n"
-            .to_owned(),
+        (false, _) => {
+            "\nNOT WHOLE. Stop the gateway, keep a copy, and find out what happened.\n".to_owned()
+        }
     });
     let findings: Vec<Value> = report
         .findings
@@ -175,6 +176,10 @@ fn answer(command: &Verify, report: &JournalReport, asked: &Asked) -> Answer {
             "not_asked": asked.missing,
         }),
         text,
-        exit: if verified { Exit::Good } else { Exit::NotVerified },
+        exit: if verified {
+            Exit::Good
+        } else {
+            Exit::NotVerified
+        },
     }
 }

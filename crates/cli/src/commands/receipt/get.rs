@@ -62,7 +62,12 @@ pub(crate) struct Get {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
     /// Disclose these fields, as far as they are kept in clear.
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', conflicts_with = "from")]
+    #[arg(
+        long,
+        value_name = "FIELDS",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
     disclose: Vec<Field>,
 }
 
@@ -134,7 +139,11 @@ async fn get(command: &Get) -> Result<Answer, Problem> {
     }
     let (mut text, mut list) = (String::new(), Vec::new());
     for (path, report) in &written {
-        text.push_str(&format!("{}: {}\n", path.display(), explain::verdict(report)));
+        text.push_str(&format!(
+            "{}: {}\n",
+            path.display(),
+            explain::verdict(report)
+        ));
         list.push(json!({
             "file": path,
             "verified": report.is_verified(),

@@ -1,0 +1,161 @@
+//! The processes of the demo: this binary, run as any user runs it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::answer::{OrProblem as _, Problem};
+
+/// How long a process may take to say that it listens.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs commands in one directory and remembers them.
+#[derive(Debug)]
+pub(super) struct Processes {
+    binary: PathBuf,
+    directory: PathBuf,
+    transcript: Vec<String>,
+    running: Vec<(String, Child)>,
+}
+
+impl Processes {
+    pub(super) fn new(directory: &Path) -> Result<Self, Problem> {
+        Ok(Self {
+            binary: std::env::current_exe().at("cannot find this program")?,
+            directory: directory.to_owned(),
+            transcript: Vec::new(),
+            running: Vec::new(),
+        })
+    }
+
+    /// The command lines so far, to be run in the demo's directory.
+    pub(super) fn transcript(&self) -> &[String] {
+        &self.transcript
+    }
+
+    /// Adds a line that the demo did itself, as a user would do it.
+    pub(super) fn note(&mut self, line: impl Into<String>) {
+        self.transcript.push(line.into());
+    }
+
+    /// Runs a command to its end and returns its JSON.
+    pub(super) async fn run(&mut self, arguments: &[&str]) -> Result<Value, Problem> {
+        let (value, status) = self.run_any(arguments).await?;
+        if status == Some(0) {
+            return Ok(value);
+        }
+        Err(Problem::new(format!(
+            "`{}` ended with {status:?}: {value}",
+            line(arguments)
+        )))
+    }
+
+    /// Runs a command to its end and returns its JSON and its exit code.
+    pub(super) async fn run_any(
+        &mut self,
+        arguments: &[&str],
+    ) -> Result<(Value, Option<i32>), Problem> {
+        self.transcript.push(line(arguments));
+        let output = self
+            .command(arguments)
+            .arg("--json")
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .at(line(arguments))?;
+        if output.stdout.is_empty() {
+            return Err(Problem::new(format!(
+                "`{}` failed: {}",
+                line(arguments),
+                String::from_utf8_lossy(&output.stderr).trim()
+            )));
+        }
+        let value = serde_json::from_slice(&output.stdout)
+            .at(format!("the answer of `{}`", line(arguments)))?;
+        Ok((value, output.status.code()))
+    }
+
+    /// Starts a command that keeps running, and waits until it listens.
+    pub(super) async fn serve(&mut self, name: &str, arguments: &[&str]) -> Result<(), Problem> {
+        self.transcript.push(format!("{} &", line(arguments)));
+        let logs = self.directory.join(format!("{name}.txt"));
+        let log = File::create(&logs).at(logs.display())?;
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .at(line(arguments))?;
+        let stdout = child.stdout.take().ok_or_else(|| Problem::new("no pipe"))?;
+        let mut lines = BufReader::new(stdout).lines();
+        let first = tokio::time::timeout(READY_LIMIT, lines.next_line())
+            .await
+            .at(format!("{name} does not listen"))
+            .or_next(format!("look into {}", logs.display()))??;
+        if !first.is_some_and(|line| line.starts_with("listening on ")) {
+            let said = std::fs::read_to_string(&logs).unwrap_or_default();
+            return Err(Problem::new(format!(
+                "`{}` does not start: {}",
+                line(arguments),
+                said.trim()
+            )));
+        }
+        self.running.push((name.to_owned(), child));
+        Ok(())
+    }
+
+    /// A command whose standard input and output are an MCP session.
+    pub(super) fn piped(&mut self, arguments: &[&str], log: &str) -> Result<Child, Problem> {
+        self.transcript.push(line(arguments));
+        let logs = self.directory.join(log);
+        let log = File::create(&logs).at(logs.display())?;
+        self.command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .at(line(arguments))
+    }
+
+    /// Ends everything that runs.
+    pub(super) async fn end(&mut self) {
+        for (_, child) in &mut self.running {
+            // It may have ended by itself.
+            let _ = child.kill().await;
+        }
+        self.running.clear();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env_remove("COUNTERFOIL_HOME")
+            .env_remove("COUNTERFOIL_TRUST")
+            .env_remove("COUNTERFOIL_ADMISSION_TOKEN")
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// A command line as a user types it.
+fn line(arguments: &[&str]) -> String {
+    let mut line = "counterfoil".to_owned();
+    for argument in arguments {
+        line.push(' ');
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+=@*,".contains(c);
+        if !argument.is_empty() && argument.chars().all(plain) {
+            line.push_str(argument);
+        } else {
+            line.push_str(&format!("'{argument}'"));
+        }
+    }
+    line
+}

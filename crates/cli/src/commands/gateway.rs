@@ -1,0 +1,46 @@
+//! `counterfoil gateway`: decides calls and serves receipts over HTTP.
+
+use clap::{Args, Subcommand};
+use counterfoil_gateway::serve::{self as listener, STOP_LIMIT};
+
+use crate::answer::{Answer, OrProblem as _, Problem};
+use crate::home::{HomeArgument, config};
+use crate::{serve, start};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Gateway {
+    /// Run the gateway.
+    Serve(Serve),
+}
+
+/// Run the gateway: MCP at /mcp/<server>, and the exchange API for other operators.
+///
+/// Servers, agents and budgets are in operator.toml, policies in the folder `policy`. It prints one
+/// line when it listens. If the journal, a key or the policy cannot be used it starts nevertheless,
+/// and denies every call with the reason.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  counterfoil gateway serve --home acme")]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    home: HomeArgument,
+}
+
+pub(crate) fn run(command: &Gateway, json: bool) -> Result<Answer, Problem> {
+    match command {
+        Gateway::Serve(command) => serve::runtime()?.block_on(run_gateway(command, json)),
+    }
+}
+
+async fn run_gateway(command: &Serve, json: bool) -> Result<Answer, Problem> {
+    let home = command.home.layout();
+    let config = config(&home)?;
+    let started = start::start(&home, &config).await?;
+    let gateway = listener::Gateway::bind(&config, started.gate.clone())
+        .await
+        .or_next("change `listen` in operator.toml, or stop who listens there")?;
+    serve::announce(gateway.address(), json)?;
+    let served = gateway.serve(serve::asked_to_end(), STOP_LIMIT).await;
+    started.stop().await;
+    served?;
+    Ok(Answer::silent())
+}
