@@ -1,41 +1,65 @@
 //! What commands ask of another operator over its exchange API.
 
-use counterfoil_gateway::home::Home;
+use std::sync::Arc;
+
+use counterfoil_enforcer::environment::Environment;
+use counterfoil_gateway::exchange::{ExchangeClient, Signer};
+use counterfoil_gateway::home::{Home, read_key};
 use counterfoil_protocol::digest::RecordId;
 use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::record::Acknowledgement;
 use counterfoil_protocol::trust::Trust;
 
-use crate::answer::Problem;
+use crate::answer::{OrProblem as _, Problem};
+use crate::home::operators;
 
 /// Another operator, asked in this operator's name.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    operator: OperatorName,
+    client: ExchangeClient,
 }
 
 impl Peer {
     /// The operator as the manifests kept in `home` describe it.
     pub(crate) fn new(
-        _home: &Home,
-        _trust: &Trust,
+        home: &Home,
+        trust: &Trust,
         operator: &OperatorName,
     ) -> Result<Self, Problem> {
-        Ok(Self {
-            operator: operator.clone(),
-        })
+        let endpoint = operators(home, trust)?
+            .exchange(operator)
+            .ok_or_else(|| Problem::new(format!("no exchange API of {operator} is known here")))
+            .or_next(format!(
+                "counterfoil operator fetch --home {} {operator}",
+                home.directory().display()
+            ))?;
+        let key = read_key(&home.enforcer_key())?;
+        let client = ExchangeClient::new(
+            operator.clone(),
+            &endpoint,
+            Signer::Key(Arc::new(key)),
+            Environment::system(),
+        )?;
+        Ok(Self { client })
     }
 
     /// The receipt of one of its records.
     pub(crate) async fn receipt(&self, id: RecordId) -> Result<Vec<u8>, Problem> {
-        Err(Problem::new(format!(
-            "cannot ask {} for {id} yet",
-            self.operator
-        )))
+        Ok(self.client.receipt(id).await?)
     }
 
     /// The last of our records that it has received without a gap before it.
     pub(crate) async fn acknowledged(&self) -> Result<Option<Acknowledgement>, Problem> {
-        Err(Problem::new(format!("cannot ask {} yet", self.operator)))
+        let heads = self.client.channel().await?;
+        heads
+            .received
+            .map(|head| {
+                Ok(Acknowledgement {
+                    sequence: ChannelSequence::new(head.sequence),
+                    id: RecordId::from_hex(&head.id)?,
+                })
+            })
+            .transpose()
     }
 }

@@ -5,44 +5,45 @@
 //! the reason, and nothing behind it is started.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use counterfoil_durable::lock::DirectoryLock;
 use counterfoil_enforcer::environment::Environment;
-use counterfoil_enforcer::operators::Operators;
 use counterfoil_enforcer::publish::LogClient as PublishClient;
 use counterfoil_enforcer::service::{Service, ServiceSettings};
 use counterfoil_enforcer::{Enforcer, EnforcerError, Settings};
 use counterfoil_gateway::GatewayError;
 use counterfoil_gateway::config::Config;
-use counterfoil_gateway::home::{Home, read_key, read_manifests};
+use counterfoil_gateway::home::{Home, read_key};
 use counterfoil_gateway::proxy::Gate;
 use counterfoil_policy::{PolicyError, PolicySet};
-use counterfoil_protocol::names::{OperatorName, ReasonCode};
-use counterfoil_protocol::receipt::LoggedManifest;
-use counterfoil_protocol::trust::Trust;
+use counterfoil_protocol::names::ReasonCode;
+use tokio::task::JoinHandle;
 
 use crate::answer::{OrProblem as _, Problem};
-use crate::commands::operator::{fetch_verified, keep};
-use crate::log_client::LogClient;
-
-/// How long starting waits for the log before it uses the manifests that are kept.
-const FETCH_LIMIT: Duration = Duration::from_secs(5);
+use crate::refresh::Refresh;
 
 /// A running enforcer, or the reason why there is none.
 #[derive(Debug)]
 pub(crate) struct Started {
     /// What calls go through.
     pub(crate) gate: Gate,
-    service: Option<Service>,
+    background: Option<Background>,
     _lock: DirectoryLock,
+}
+
+/// What goes on beside the calls.
+#[derive(Debug)]
+struct Background {
+    service: Service,
+    refreshing: JoinHandle<()>,
 }
 
 impl Started {
     /// Seals what is left and closes the journal.
     pub(crate) async fn stop(self) {
-        if let Some(service) = self.service {
-            service.stop().await;
+        if let Some(background) = self.background {
+            background.refreshing.abort();
+            background.service.stop().await;
         }
         if let Some(enforcer) = self.gate.enforcer()
             && let Err(error) = enforcer.close()
@@ -89,8 +90,8 @@ impl From<PolicyError> for Refusal {
 pub(crate) async fn start(home: &Home, config: &Config) -> Result<Started, Problem> {
     let lock = DirectoryLock::acquire(home.directory())
         .or_next("one process at a time writes a journal: stop the other one first")?;
-    let (gate, service) = match open(home, config).await {
-        Ok((enforcer, service)) => (Gate::Open(enforcer), Some(service)),
+    let (gate, background) = match open(home, config).await {
+        Ok((enforcer, background)) => (Gate::Open(enforcer), Some(background)),
         Err(refusal) => {
             tracing::error!(
                 code = refusal.code,
@@ -106,19 +107,20 @@ pub(crate) async fn start(home: &Home, config: &Config) -> Result<Started, Probl
     };
     Ok(Started {
         gate,
-        service,
+        background,
         _lock: lock,
     })
 }
 
-async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Service), Refusal> {
+async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Refusal> {
     let key = read_key(&home.enforcer_key())?;
     let policy = PolicySet::load(&home.policy())?;
     let trust = crate::home::trust(home).map_err(|problem| Refusal {
         code: "trust_unusable",
         detail: problem.to_string(),
     })?;
-    let operators = Arc::new(others(home, config, &trust).await);
+    let refresh = Refresh::new(home, config, &trust);
+    refresh.at_start().await;
     let client = config
         .log
         .as_ref()
@@ -134,7 +136,7 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Service), Refus
         freshness_millis: u64::try_from(config.gateway.freshness.as_millis()).unwrap_or(u64::MAX),
         backlog_limit: config.log.as_ref().map(|log| log.backlog_records),
         batch_records: config.batch_records,
-        operators,
+        operators: Arc::clone(refresh.operators()),
         environment: Environment::system(),
     })?;
     tracing::info!(
@@ -154,52 +156,12 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Service), Refus
         log: client.map(|client| (client, trust)),
     };
     let service = Service::start(&enforcer, settings)?;
-    Ok((enforcer, service))
-}
-
-/// The other operators of the trust file, brought up to date from the log, or as they are kept.
-async fn others(home: &Home, config: &Config, trust: &Trust) -> Operators {
-    let operators = Operators::default();
-    for operator in trust.operators() {
-        if *operator == config.operator {
-            continue;
-        }
-        let found = match &config.log {
-            Some(log) => fetch(home, log.url.as_str(), operator, trust).await,
-            None => Err(Problem::new("there is no log")),
-        };
-        let manifests = found.or_else(|problem| {
-            tracing::warn!(%operator, "the manifests that are kept are used: {problem}");
-            kept(home, operator)
-        });
-        let added = manifests.and_then(|manifests| Ok(operators.add(manifests, trust, false)?));
-        if let Err(problem) = added {
-            tracing::warn!(%operator, "calls from and to this operator are denied: {problem}");
-        }
-    }
-    operators
-}
-
-async fn fetch(
-    home: &Home,
-    log: &str,
-    operator: &OperatorName,
-    trust: &Trust,
-) -> Result<Vec<LoggedManifest>, Problem> {
-    let client = LogClient::new(log)?;
-    let fetched = tokio::time::timeout(FETCH_LIMIT, fetch_verified(&client, operator, trust))
-        .await
-        .at("the log is too slow")??;
-    if let Err(problem) = keep(home, operator, &fetched) {
-        tracing::warn!(%operator, "its manifests cannot be kept: {problem}");
-    }
-    Ok(fetched)
-}
-
-fn kept(home: &Home, operator: &OperatorName) -> Result<Vec<LoggedManifest>, Problem> {
-    let kept = read_manifests(&home.peer(operator))?;
-    if kept.is_empty() {
-        return Err(Problem::new(format!("no manifest of {operator} is kept")));
-    }
-    Ok(kept)
+    let refreshing = tokio::spawn(refresh.keep_up());
+    Ok((
+        enforcer,
+        Background {
+            service,
+            refreshing,
+        },
+    ))
 }

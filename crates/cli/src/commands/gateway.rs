@@ -35,7 +35,7 @@ async fn run_gateway(command: &Serve, json: bool) -> Result<Answer, Problem> {
     let home = command.home.layout();
     let config = config(&home)?;
     let started = start::start(&home, &config).await?;
-    let gateway = listener::Gateway::bind(&config, started.gate.clone())
+    let gateway = listener::Gateway::bind(&config, started.gate.clone(), Some(&home.manifests()))
         .await
         .or_next("change `listen` in operator.toml, or stop who listens there")?;
     serve::announce(gateway.address(), json)?;

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use counterfoil_durable::file::{self, Access};
-use counterfoil_enforcer::operators::Operators;
 use counterfoil_gateway::home::{Home, manifest_files, read_manifests};
 use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::manifest::{UnverifiedManifest, VerifiedManifest};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::ManifestVersion;
 use counterfoil_protocol::receipt::LoggedManifest;
-use counterfoil_protocol::trust::{Trust, operator_vkey};
+use counterfoil_protocol::trust::operator_vkey;
 use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::leaf_hash;
 use serde_json::{Value, json};
@@ -20,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::home::{HomeArgument, config, own_manifests, trust};
 use crate::log_client::LogClient;
+use crate::refresh::{fetch_verified, keep};
 use crate::{serve, show};
 
 #[derive(Debug, Subcommand)]
@@ -148,50 +148,6 @@ async fn fetch(command: &Fetch) -> Result<Answer, Problem> {
             home.peer(&operator).display()
         ),
     ))
-}
-
-/// The manifests of an operator as the log has them, verified against the trust file.
-pub(crate) async fn fetch_verified(
-    client: &LogClient,
-    operator: &OperatorName,
-    trust: &Trust,
-) -> Result<Vec<LoggedManifest>, Problem> {
-    let fetched = client.manifests(operator).await?;
-    if fetched.is_empty() {
-        return Err(
-            Problem::new(format!("the log does not know {operator}")).next(format!(
-                "{operator} registers with `counterfoil operator register`"
-            )),
-        );
-    }
-    let found = Operators::default()
-        .add(fetched.clone(), trust, false)
-        .at(format!("the manifests of {operator}"))?;
-    if found != *operator {
-        return Err(Problem::new(format!(
-            "asked for {operator}, the log answers with {found}"
-        )));
-    }
-    Ok(fetched)
-}
-
-/// Keeps the verified manifests of another operator.
-pub(crate) fn keep(
-    home: &Home,
-    operator: &OperatorName,
-    fetched: &[LoggedManifest],
-) -> Result<(), Problem> {
-    let folder = home.peer(operator);
-    file::ensure_directory(&folder)?;
-    for (version, part) in (1_u64..).zip(fetched) {
-        let (manifest_path, proof_path) = manifest_files(&folder, ManifestVersion::new(version));
-        // The proof first: a manifest without one would not be accepted.
-        if let Some(proof) = &part.log_proof {
-            file::replace(&proof_path, proof, Access::Everyone)?;
-        }
-        file::replace(&manifest_path, &part.manifest, Access::Everyone)?;
-    }
-    Ok(())
 }
 
 fn show(home: &Home) -> Result<Answer, Problem> {

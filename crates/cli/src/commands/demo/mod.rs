@@ -47,23 +47,23 @@ pub(crate) struct Demo {
 
 /// One call and what became of it.
 #[derive(Clone, Debug)]
-pub(super) struct MadeCall {
-    pub(super) planned: PlannedCall,
-    pub(super) result: CallResult,
+struct MadeCall {
+    planned: PlannedCall,
+    result: CallResult,
     /// Over pipes to a desk of acme's own, instead of over HTTP to globex.
-    pub(super) local: bool,
+    local: bool,
 }
 
 /// The receipts of both sides, as `verify --json` explains them.
 #[derive(Debug)]
-pub(super) struct Receipts {
+struct Receipts {
     /// Of acme's records, as globex got them from acme.
-    pub(super) acme: Vec<Value>,
+    acme: Vec<Value>,
     /// Of globex's records, as acme got them from globex.
-    pub(super) globex: Vec<Value>,
+    globex: Vec<Value>,
     /// How many receipt files there are, and how many of them verified.
-    pub(super) files: usize,
-    pub(super) verified: usize,
+    files: usize,
+    verified: usize,
 }
 
 pub(crate) fn run(command: &Demo, _json: bool) -> Result<Answer, Problem> {

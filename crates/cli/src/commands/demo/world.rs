@@ -11,9 +11,9 @@ use super::processes::Processes;
 use super::relay::Relay;
 use crate::answer::{OrProblem as _, Problem};
 
-/// What acme allows its agent. The sample policy allows refunds only in somebody's name; here the
-/// other operator's limit is to be seen.
-const ACME_POLICY: &str = include_str!("acme.cedar");
+/// Where the sample policy begins to allow refunds only in somebody's name. That part is taken out,
+/// so that the other operator's limit is to be seen.
+const LAST_RULE: &str = "// Refunds are asked for only";
 
 /// Where everything listens.
 #[derive(Debug)]
@@ -162,16 +162,26 @@ impl World {
             ),
             processes,
         )?;
-        self.write("acme/policy/support_bot.cedar", ACME_POLICY)?;
-        processes.note("# acme/policy/support_bot.cedar is changed");
-        // Later commands show what parameters and results were.
+        self.edit("acme/policy/support_bot.cedar", |text| {
+            text.split(LAST_RULE).next().unwrap_or_default().to_owned()
+        })?;
+        processes.note(format!(
+            "sed -i '\\|^{LAST_RULE}|,$d' acme/policy/support_bot.cedar"
+        ));
+        // So that receipts can disclose what parameters and results were.
         for home in ["acme", "globex"] {
-            let path = format!("{home}/operator.toml");
-            let text = fs::read_to_string(self.directory.join(&path)).at(&path)?;
-            let text = text.replace("keep_clear_text = false", "keep_clear_text = true");
-            self.write(&path, &text)?;
+            self.edit(&format!("{home}/operator.toml"), |text| {
+                text.replace("keep_clear_text = false", "keep_clear_text = true")
+            })?;
         }
+        processes
+            .note("sed -i 's/^keep_clear_text = false/keep_clear_text = true/' */operator.toml");
         Ok(())
+    }
+
+    fn edit(&self, path: &str, change: impl FnOnce(String) -> String) -> Result<(), Problem> {
+        let text = fs::read_to_string(self.directory.join(path)).at(path)?;
+        self.write(path, &change(text))
     }
 
     fn append(&self, path: &str, text: &str, processes: &mut Processes) -> Result<(), Problem> {
