@@ -5,8 +5,10 @@ use counterfoil_gateway::message::splice::{insert, is_present, take};
 use counterfoil_gateway::message::sse::EventSplitter;
 use counterfoil_gateway::message::{Message, Sender, classify};
 
+type Target = (&'static str, fn(&[u8]));
+
 /// The gateway's decoders.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("event_stream", event_stream),
     ("evidence", evidence),
     ("lines", lines),
