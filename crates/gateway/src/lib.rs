@@ -10,12 +10,14 @@
 //! | [`evidence`] | records on the wire |
 //! | [`proxy`] | what happens to a message, whatever transport it came by |
 //! | [`config`], [`home`] | the configuration and the operator home |
+//! | [`exchange`] | the API between operators |
 //! | [`serve`] | the HTTP listener |
 //! | [`stdio`] | messages over pipes |
 
 pub mod config;
 mod error;
 pub mod evidence;
+pub mod exchange;
 pub mod home;
 mod http;
 pub mod message;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::error::GatewayError;
+use crate::exchange::{self, Errands, Exchange};
 use crate::http::{self, Service};
 use crate::proxy::Gate;
 
@@ -30,9 +32,16 @@ pub struct Gateway {
 impl Gateway {
     /// Reads the agents' tokens and binds the listener. Port 0 takes a free one.
     ///
+    /// With the directory of our `manifests`, and a gate that is open, other operators can use
+    /// the exchange API.
+    ///
     /// # Errors
     /// [`GatewayError::Listen`], and what reading the tokens says.
-    pub async fn bind(config: &Config, gate: Gate) -> Result<Self, GatewayError> {
+    pub async fn bind(
+        config: &Config,
+        gate: Gate,
+        manifests: Option<&Path>,
+    ) -> Result<Self, GatewayError> {
         let failed = |error: std::io::Error| GatewayError::Listen {
             address: config.gateway.listen.to_string(),
             error: error.to_string(),
@@ -41,8 +50,20 @@ impl Gateway {
             .await
             .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let service = Arc::new(Service::new(config, gate, address.port())?);
-        let router = http::router(Arc::clone(&service));
+        let errands = gate
+            .enforcer()
+            .map(|enforcer| Errands::start(enforcer.clone()).0);
+        let enforcer = gate.enforcer().cloned();
+        let service = Arc::new(Service::new(config, gate, errands, address.port())?);
+        let mut router = http::router(Arc::clone(&service));
+        if let (Some(enforcer), Some(manifests)) = (enforcer, manifests) {
+            router = router.merge(exchange::router(Arc::new(Exchange::new(
+                enforcer,
+                manifests.to_owned(),
+                service.addresses().clone(),
+                config.gateway.freshness,
+            ))));
+        }
         Ok(Self {
             listener,
             address,

@@ -34,12 +34,22 @@ pub(crate) struct Addresses {
     /// Authorities that `Host` may hold; empty when any may, since the listener is not a loopback
     /// one and a proxy in front may choose.
     hosts: Vec<String>,
+    /// The authorities under which this gateway is meant, whatever it listens on.
+    own: Vec<String>,
     origins: Vec<String>,
 }
 
 impl Addresses {
     /// Of a gateway that listens on `port`.
     pub(crate) fn new(config: &Gateway, port: u16) -> Self {
+        let listening = std::net::SocketAddr::new(config.listen.ip(), port);
+        let mut own = vec![listening.to_string()];
+        if let Some(host) = config.url.host_str() {
+            own.push(match config.url.port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            });
+        }
         let mut hosts = Vec::new();
         let mut origins = config.origins.clone();
         origins.push(config.url.origin().ascii_serialization());
@@ -48,18 +58,19 @@ impl Addresses {
                 hosts.push(format!("{name}:{port}"));
                 origins.push(format!("http://{name}:{port}"));
             }
-            hosts.push(format!(
-                "{}",
-                std::net::SocketAddr::new(config.listen.ip(), port)
-            ));
-            if let Some(host) = config.url.host_str() {
-                hosts.push(match config.url.port() {
-                    Some(port) => format!("{host}:{port}"),
-                    None => host.to_owned(),
-                });
-            }
+            hosts.extend(own.iter().cloned());
         }
-        Self { hosts, origins }
+        Self {
+            hosts,
+            own,
+            origins,
+        }
+    }
+
+    /// Whether `host`, the value of a `Host` header, is an address of this gateway. Signed
+    /// requests must name one, so that nobody can pass them on to somebody else.
+    pub(crate) fn is_own(&self, host: &str) -> bool {
+        self.own.iter().any(|own| own.eq_ignore_ascii_case(host))
     }
 
     /// Checks `Host` and `Origin`.

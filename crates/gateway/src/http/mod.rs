@@ -24,13 +24,15 @@ use counterfoil_protocol::names::SessionName;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::watch;
 
-use self::guard::{Addresses, Agents, Turned, check_get, check_post};
+pub(crate) use self::guard::Addresses;
+use self::guard::{Agents, Turned, check_get, check_post};
 use self::relay::Parked;
 use self::reply::{json, refused, status_only, turned_away};
 use self::session::Sessions;
 use self::upstream::{PROTOCOL_VERSION, SESSION};
 use crate::config::{Config, Upstream};
 use crate::error::GatewayError;
+use crate::exchange::Errands;
 use crate::message::refusal::HEADER_MISMATCH;
 use crate::message::{Revision, headers};
 use crate::proxy::{Caller, ClientMessage, Direction, Gate, Proxy, Refused, Verdict};
@@ -40,6 +42,7 @@ use crate::proxy::{Caller, ClientMessage, Direction, Gate, Proxy, Refused, Verdi
 pub(crate) struct Service {
     gate: Gate,
     servers: HashMap<String, Served>,
+    errands: Option<Errands>,
     agents: Agents,
     addresses: Addresses,
     max_bytes: usize,
@@ -67,7 +70,12 @@ enum Via {
 
 impl Service {
     /// Reads the agents' tokens and prepares every server; starts and connects to none.
-    pub(crate) fn new(config: &Config, gate: Gate, port: u16) -> Result<Self, GatewayError> {
+    pub(crate) fn new(
+        config: &Config,
+        gate: Gate,
+        errands: Option<Errands>,
+        port: u16,
+    ) -> Result<Self, GatewayError> {
         let client = upstream::client()?;
         let servers = config
             .servers
@@ -92,6 +100,7 @@ impl Service {
             .collect();
         Ok(Self {
             gate,
+            errands,
             servers,
             agents: Agents::read(config)?,
             addresses: Addresses::new(&config.gateway, port),
@@ -173,13 +182,14 @@ async fn handle(
             return turned_away(turned);
         }
     };
-    let proxy = Arc::new(Proxy::new(
+    let proxy = Proxy::new(
         service.gate.clone(),
         served.config.name.clone(),
         served.config.direction.clone(),
         caller,
         service.max_bytes,
-    ));
+    );
+    let proxy = Arc::new(proxy.with_errands(service.errands.clone()));
     if let Err(refused_version) = take_revision(&proxy, request.headers()) {
         service.gate.record_refusal(refused_version.code).await;
         return refused(refused_version);

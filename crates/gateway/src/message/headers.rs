@@ -67,10 +67,8 @@ pub fn check<'h>(
         None if required => return Err(missing(METHOD)),
         None => {}
     }
-    let source = match method.as_str() {
-        "tools/call" | "prompts/get" => "name",
-        "resources/read" => "uri",
-        _ => return Ok(()),
+    let Some(source) = name_member(method) else {
+        return Ok(());
     };
     match found.name {
         Some(header) => {
@@ -80,6 +78,27 @@ pub fn check<'h>(
         }
         None if required => Err(missing(NAME)),
         None => Ok(()),
+    }
+}
+
+/// The value of [`NAME`] for a message; none where there is nothing to repeat.
+pub fn name_of(message: &Message) -> Option<String> {
+    let source = name_member(message.method()?)?;
+    let name = message.text_at(&["params", source])?;
+    let plain = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let framed = name.starts_with("=?") || name.trim() != name;
+    if plain && !framed {
+        return Some(name);
+    }
+    Some(format!("=?base64?{}?=", STANDARD.encode(name)))
+}
+
+/// The member of `params` that [`NAME`] repeats.
+fn name_member(method: &str) -> Option<&'static str> {
+    match method {
+        "tools/call" | "prompts/get" => Some("name"),
+        "resources/read" => Some("uri"),
+        _ => None,
     }
 }
 

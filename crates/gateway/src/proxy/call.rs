@@ -7,7 +7,9 @@ use counterfoil_protocol::record::OutcomeStatus;
 
 use super::Direction;
 use super::answer::{Asked, with_evidence};
+use super::decide::CHANNEL_GAP;
 use crate::evidence;
+use crate::exchange::Errands;
 use crate::message::json::Kind;
 use crate::message::refusal::REFUSAL_KEY;
 use crate::message::splice::SpliceError;
@@ -20,6 +22,7 @@ pub struct OpenCall {
     permit: Option<Permit>,
     asked: Asked,
     direction: Direction,
+    errands: Option<Errands>,
     sent: bool,
 }
 
@@ -44,11 +47,17 @@ pub struct Answering {
 }
 
 impl OpenCall {
-    pub(super) const fn new(permit: Permit, asked: Asked, direction: Direction) -> Self {
+    pub(super) const fn new(
+        permit: Permit,
+        asked: Asked,
+        direction: Direction,
+        errands: Option<Errands>,
+    ) -> Self {
         Self {
             permit: Some(permit),
             asked,
             direction,
+            errands,
             sent: false,
         }
     }
@@ -150,6 +159,11 @@ impl OpenCall {
                 reason,
                 explanation,
             } => {
+                if let (CHANNEL_GAP, Some(errands), Direction::Outgoing(operator)) =
+                    (reason.as_str(), &self.errands, &self.direction)
+                {
+                    errands.fetch(operator);
+                }
                 let mut text = format!("the answer is not attested and is withheld: {explanation}");
                 if let Some(code) = stated_code(clean) {
                     text.push_str(&format!(

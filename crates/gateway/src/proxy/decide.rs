@@ -1,14 +1,21 @@
 //! Deciding a request.
 
 use bytes::Bytes;
-use counterfoil_enforcer::call::{Call, Party};
+use counterfoil_enforcer::call::{Call, Envelope, Party};
 use counterfoil_enforcer::{Decided, EnforcerError, Pending, Permit};
+
+use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::record::UnverifiedRecord;
 
 use super::answer::Asked;
 use super::call::OpenCall;
 use super::{Direction, Gate, Proxy, Request};
 use crate::evidence;
+use crate::exchange::{Errands, PUSH_FROM};
 use crate::message::splice;
+
+/// Records of the other operator are missing here. Spec: mcp §5.
+pub(super) const CHANNEL_GAP: &str = "channel_gap";
 
 /// A request whose decision is on its way to the disk.
 #[derive(Debug)]
@@ -16,6 +23,7 @@ use crate::message::splice;
 pub struct Deciding {
     request: Box<Request>,
     direction: Direction,
+    errands: Option<Errands>,
     pending: Begun,
 }
 
@@ -82,6 +90,7 @@ impl Proxy {
         Deciding {
             request,
             direction: self.direction.clone(),
+            errands: self.errands.clone(),
             pending,
         }
     }
@@ -95,7 +104,7 @@ impl Deciding {
             Begun::Failed(error) => Err(error),
             Begun::Refused(answer) => return Verdict::Answer(answer),
         };
-        conclude(&self.request, self.direction, decided)
+        conclude(&self.request, self.direction, self.errands, decided)
     }
 
     /// Waits until the decision is durable.
@@ -105,19 +114,29 @@ impl Deciding {
             Begun::Failed(error) => Err(error),
             Begun::Refused(answer) => return Verdict::Answer(answer),
         };
-        conclude(&self.request, self.direction, decided)
+        conclude(&self.request, self.direction, self.errands, decided)
     }
 }
 
 fn conclude(
     request: &Request,
     direction: Direction,
+    errands: Option<Errands>,
     decided: Result<Decided, EnforcerError>,
 ) -> Verdict {
     let asked = Asked::of(request);
     match decided {
-        Ok(Decided::Allowed(permit)) => forward(request, asked, direction, permit),
-        Ok(Decided::Denied(denial)) => Verdict::Answer(asked.denial(&denial)),
+        Ok(Decided::Allowed(permit)) => forward(request, asked, direction, errands, permit),
+        Ok(Decided::Denied(denial)) => {
+            if let (true, Some(errands), Some(operator)) = (
+                denial.reason.as_str() == CHANNEL_GAP,
+                errands,
+                request.envelope.as_ref().and_then(sender),
+            ) {
+                errands.fetch(&operator);
+            }
+            Verdict::Answer(asked.denial(&denial))
+        }
         Err(error) => {
             tracing::error!(code = error.code(), %error, "a call was denied: no decision could be recorded");
             Verdict::Answer(asked.undecided(&error))
@@ -125,10 +144,27 @@ fn conclude(
     }
 }
 
-fn forward(request: &Request, asked: Asked, direction: Direction, permit: Permit) -> Verdict {
+/// The operator whose records these are.
+fn sender(envelope: &Envelope) -> Option<OperatorName> {
+    let record = UnverifiedRecord::parse(envelope.records.last()?).ok()?;
+    Some(record.issuer().clone())
+}
+
+fn forward(
+    request: &Request,
+    asked: Asked,
+    direction: Direction,
+    errands: Option<Errands>,
+    permit: Permit,
+) -> Verdict {
     let bytes = match permit.request_envelope() {
         None => request.message.bytes().clone(),
         Some(envelope) => {
+            if let (Direction::Outgoing(operator), Some(errands)) = (&direction, &errands)
+                && envelope.records.len() > PUSH_FROM
+            {
+                errands.push(operator);
+            }
             match splice::insert(&request.message, &evidence::encode(&envelope)) {
                 Ok(bytes) => bytes,
                 // Dropping the permit records that the call was not executed.
@@ -140,6 +176,6 @@ fn forward(request: &Request, asked: Asked, direction: Direction, permit: Permit
     };
     Verdict::Forward(Box::new(Forward {
         bytes,
-        call: OpenCall::new(permit, asked, direction),
+        call: OpenCall::new(permit, asked, direction, errands),
     }))
 }

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use counterfoil_enforcer::{Enforcer, EnforcerError};
 use counterfoil_protocol::names::{AgentName, OperatorName, ReasonCode, ServerName, SessionName};
 
+use crate::exchange::Errands;
 use crate::message::{Message, Revision, call::handshake_version};
 
 pub use self::answer::Refused;
@@ -113,6 +114,7 @@ pub struct Proxy {
     direction: Direction,
     caller: Caller,
     max_bytes: usize,
+    errands: Option<Errands>,
     /// The revision of the session, as an index into [`Revision::ALL`].
     revision: AtomicU8,
 }
@@ -132,8 +134,16 @@ impl Proxy {
             direction,
             caller,
             max_bytes,
+            errands: None,
             revision: AtomicU8::new(0),
         }
+    }
+
+    /// The same, with somebody to run errands to other operators.
+    #[must_use]
+    pub fn with_errands(mut self, errands: Option<Errands>) -> Self {
+        self.errands = errands;
+        self
     }
 
     /// Whether calls are decided here at all.

@@ -3,10 +3,12 @@
 //! [`wrap`] uses threads that block on pipes: an asynchronous runtime would hand every line from
 //! thread to thread, which costs more than deciding it.
 
+mod bridge;
 mod child;
 mod in_flight;
 mod wrap;
 
+pub use self::bridge::bridge;
 pub use self::child::Command;
 pub use self::in_flight::{InFlight, NoPlace};
 pub use self::wrap::{Ended, Limits, wrap};

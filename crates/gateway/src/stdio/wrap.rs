@@ -19,7 +19,7 @@ use crate::proxy::{
 };
 
 /// How much is read at once, in bytes.
-const READ_BYTES: usize = 64 * 1024;
+pub(super) const READ_BYTES: usize = 64 * 1024;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,8 @@ pub struct Limits {
 pub enum Ended {
     /// The server ended, by itself or after the agent went away.
     Server(ExitStatus),
+    /// The agent went away, and what was in flight has finished or was cut off.
+    Agent,
     /// The agent went away, and no server had been started because the gate refuses.
     Refused,
 }
@@ -155,7 +157,7 @@ fn reap(child: &mut std::process::Child, limit: Duration) -> io::Result<ExitStat
 }
 
 /// Answers everything with the reason why nothing is decided.
-fn refuse_all<W: Write>(proxy: &Proxy, mut agent_in: impl Read, agent: &LineWriter<W>) {
+pub(super) fn refuse_all<W: Write>(proxy: &Proxy, mut agent_in: impl Read, agent: &LineWriter<W>) {
     let mut splitter = LineSplitter::new(proxy.client_bytes());
     let mut buffer = vec![0; READ_BYTES];
     while let Some(count) = read_some(&mut agent_in, &mut buffer) {
@@ -172,7 +174,7 @@ fn refuse_all<W: Write>(proxy: &Proxy, mut agent_in: impl Read, agent: &LineWrit
 }
 
 /// Reads what is there; none at the end.
-fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> Option<usize> {
+pub(super) fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> Option<usize> {
     loop {
         match reader.read(buffer) {
             Ok(0) => return None,

@@ -1,6 +1,8 @@
 //! What the tests stand on: operators with homes and keys, a policy of a few names, and a real
 //! MCP server in a process of its own, which is this test binary run again.
 
+pub mod http;
+
 use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -199,7 +201,7 @@ pub struct Running {
 
 impl Running {
     pub async fn start(config: &Config, gate: Gate) -> Self {
-        let gateway = Gateway::bind(config, gate).await.unwrap();
+        let gateway = Gateway::bind(config, gate, None).await.unwrap();
         let address = gateway.address();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move {

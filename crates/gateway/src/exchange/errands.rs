@@ -1,0 +1,130 @@
+//! Work with other operators that no call waits for: pushing records that they have not
+//! acknowledged, and fetching records of theirs that are missing here.
+
+use std::collections::BTreeSet;
+
+use counterfoil_enforcer::Enforcer;
+use counterfoil_enforcer::call::Envelope;
+use counterfoil_protocol::names::OperatorName;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::client::{ExchangeClient, Signer};
+use crate::error::GatewayError;
+
+/// From how many unacknowledged records on they are pushed.
+pub(crate) const PUSH_FROM: usize = 64;
+/// The most records of one push.
+const PUSH_RECORDS: usize = 128;
+/// The most records fetched at once.
+const FETCH_RECORDS: usize = 256;
+/// How many errands may wait; more of them would be the same again.
+const WAITING: usize = 64;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Errand {
+    Push(OperatorName),
+    Fetch(OperatorName),
+}
+
+/// Where errands are handed in. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Errands {
+    sender: mpsc::Sender<Errand>,
+}
+
+impl Errands {
+    /// Starts doing errands on the current runtime, until the last handle is dropped.
+    pub fn start(enforcer: Enforcer) -> (Self, JoinHandle<()>) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let task = tokio::spawn(run(enforcer, receiver));
+        (Self { sender }, task)
+    }
+
+    /// Too many of our records wait to be acknowledged by `operator`.
+    pub(crate) fn push(&self, operator: &OperatorName) {
+        // A full queue holds this errand already, or is worked off soon.
+        let _ = self.sender.try_send(Errand::Push(operator.clone()));
+    }
+
+    /// Records of `operator` are missing here.
+    pub(crate) fn fetch(&self, operator: &OperatorName) {
+        let _ = self.sender.try_send(Errand::Fetch(operator.clone()));
+    }
+}
+
+async fn run(enforcer: Enforcer, mut receiver: mpsc::Receiver<Errand>) {
+    while let Some(first) = receiver.recv().await {
+        let mut errands = BTreeSet::from([first]);
+        while let Ok(more) = receiver.try_recv() {
+            errands.insert(more);
+        }
+        for errand in errands {
+            let done = match &errand {
+                Errand::Push(operator) => push(&enforcer, operator).await,
+                Errand::Fetch(operator) => fetch(&enforcer, operator).await,
+            };
+            if let Err(error) = done {
+                tracing::warn!(?errand, %error, "an exchange with another operator failed");
+            }
+        }
+    }
+}
+
+fn client(enforcer: &Enforcer, operator: &OperatorName) -> Result<ExchangeClient, GatewayError> {
+    let endpoint =
+        enforcer
+            .operators()
+            .exchange(operator)
+            .ok_or_else(|| GatewayError::Exchange {
+                operator: operator.to_string(),
+                detail: "its manifest names no exchange API".to_owned(),
+            })?;
+    ExchangeClient::new(
+        operator.clone(),
+        &endpoint,
+        Signer::Enforcer(enforcer.clone()),
+        enforcer.environment().clone(),
+    )
+}
+
+async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
+    let client = client(enforcer, operator)?;
+    let waiting = {
+        let (enforcer, operator) = (enforcer.clone(), operator.clone());
+        tokio::task::spawn_blocking(move || enforcer.unacknowledged(&operator))
+            .await
+            .map_err(|error| GatewayError::Exchange {
+                operator: String::new(),
+                detail: error.to_string(),
+            })??
+    };
+    for records in waiting.records.chunks(PUSH_RECORDS) {
+        let envelope = Envelope {
+            records: records.to_vec(),
+            salt: None,
+        };
+        client.push(&envelope).await?;
+    }
+    // Its acknowledgements are in its records.
+    fetch(enforcer, operator).await
+}
+
+async fn fetch(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
+    let client = client(enforcer, operator)?;
+    loop {
+        let (_, received) = enforcer.channel_heads(operator);
+        let from = received.map_or(0, |head| head.sequence.get().saturating_add(1));
+        let envelope = client.records(from, FETCH_RECORDS).await?;
+        if envelope.records.is_empty() {
+            return Ok(());
+        }
+        let enforcer = enforcer.clone();
+        tokio::task::spawn_blocking(move || enforcer.ingest(&envelope))
+            .await
+            .map_err(|error| GatewayError::Exchange {
+                operator: operator.to_string(),
+                detail: error.to_string(),
+            })??;
+    }
+}

@@ -1,0 +1,17 @@
+//! The exchange API: what operators fetch from and push to each other outside of calls.
+//!
+//! Every request but one is signed with the asking operator's enforcer key ([`signature`]), and is
+//! answered only about the channel between the two operators. Spec: mcp §8.
+
+mod client;
+mod errands;
+mod index;
+mod server;
+pub mod signature;
+mod wire;
+
+pub use self::client::{ExchangeClient, Signer};
+pub use self::errands::Errands;
+pub(crate) use self::errands::PUSH_FROM;
+pub(crate) use self::server::{Exchange, router};
+pub use self::wire::{ChannelHeads, Head};

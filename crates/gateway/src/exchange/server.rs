@@ -1,0 +1,456 @@
+//! Answering other operators.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, request};
+use axum::response::Response;
+use axum::routing::get;
+use axum::{Json, Router};
+use counterfoil_enforcer::call::Envelope;
+use counterfoil_enforcer::journal::JournalReader;
+use counterfoil_enforcer::receipts::ReceiptBuilder;
+use counterfoil_enforcer::{Enforcer, EnforcerError};
+use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
+use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::record::UnverifiedRecord;
+use http_body_util::{BodyExt as _, Limited};
+use serde::Serialize;
+
+use super::index::ChannelIndex;
+use super::signature::{self, Covered};
+use super::wire::{
+    ChannelHeads, Head, ManifestEntry, Manifests, Problem, Receipts, Records, encode,
+};
+use crate::evidence;
+use crate::home;
+use crate::http::Addresses;
+
+/// The most bytes of a pushed body.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+/// The most records of one page.
+const MAX_RECORDS: usize = 256;
+/// The most receipts of one page.
+const MAX_RECEIPTS: usize = 64;
+/// How many nonces are remembered; more requests in the window are refused.
+const MAX_NONCES: usize = 100_000;
+
+/// What answering other operators needs.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    enforcer: Enforcer,
+    manifests: PathBuf,
+    addresses: Addresses,
+    freshness: Duration,
+    index: ChannelIndex,
+    /// Nonces of verified requests, and until when a request with them could be fresh.
+    nonces: Mutex<HashMap<(KeyThumbprint, String), u64>>,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        enforcer: Enforcer,
+        manifests: PathBuf,
+        addresses: Addresses,
+        freshness: Duration,
+    ) -> Self {
+        Self {
+            index: ChannelIndex::new(enforcer.journal_path()),
+            enforcer,
+            manifests,
+            addresses,
+            freshness,
+            nonces: Mutex::default(),
+        }
+    }
+
+    /// The operator that signed the request.
+    fn authenticate(
+        &self,
+        parts: &request::Parts,
+        body: Option<&[u8]>,
+    ) -> Result<OperatorName, Refusal> {
+        let headers = &parts.headers;
+        let host = one(headers, HOST.as_str())?.unwrap_or_default();
+        if !self.addresses.is_own(host) {
+            return Err(Refusal::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "authority_mismatch",
+                "the request is signed for another address".to_owned(),
+            ));
+        }
+        let authority = host.to_ascii_lowercase();
+        let covered = Covered {
+            method: parts.method.as_str(),
+            authority: authority.strip_suffix(":80").unwrap_or(&authority),
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            body,
+        };
+        let missing = || {
+            Refusal::unauthorized(
+                "signature_missing",
+                "the request is not signed (RFC 9421)".to_owned(),
+            )
+        };
+        let input = one(headers, "signature-input")?.ok_or_else(missing)?;
+        let signature = one(headers, "signature")?.ok_or_else(missing)?;
+        let digest = one(headers, "content-digest")?;
+        let (parameters, base, signature) = signature::read(&covered, input, signature, digest)
+            .map_err(|error| Refusal::unauthorized(error.code(), error.to_string()))?;
+
+        let now = self.enforcer.environment().clock.now().seconds().get();
+        if now.abs_diff(parameters.created) > self.freshness.as_secs() {
+            return Err(Refusal::unauthorized(
+                "signature_stale",
+                format!(
+                    "the signature is {} s from our time, at most {} are allowed",
+                    now.abs_diff(parameters.created),
+                    self.freshness.as_secs()
+                ),
+            ));
+        }
+        let operators = self.enforcer.operators();
+        let (operator, key) = operators
+            .names()
+            .into_iter()
+            .find_map(|name| {
+                let key = operators.enforcer_key(&name, parameters.kid).ok()?;
+                Some((name, key))
+            })
+            .ok_or_else(|| {
+                Refusal::unauthorized(
+                    "key_unknown",
+                    format!("no operator known here has enforcer key {}", parameters.kid),
+                )
+            })?;
+        key.verify(base.as_bytes(), &signature).map_err(|_| {
+            Refusal::unauthorized(
+                "signature_invalid",
+                "the signature does not verify".to_owned(),
+            )
+        })?;
+        self.spend(parameters.kid, parameters.nonce, parameters.created, now)?;
+        Ok(operator)
+    }
+
+    /// Remembers a nonce for as long as a request with it could be fresh.
+    fn spend(
+        &self,
+        kid: KeyThumbprint,
+        nonce: String,
+        created: u64,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        if nonces.len() >= MAX_NONCES {
+            nonces.retain(|_, until| *until >= now);
+        }
+        if nonces.len() >= MAX_NONCES {
+            return Err(Refusal::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "too many requests in a short time".to_owned(),
+            ));
+        }
+        let until = created.saturating_add(self.freshness.as_secs());
+        match nonces.insert((kid, nonce), until) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::unauthorized(
+                "request_replayed",
+                "a request with this nonce has been answered".to_owned(),
+            )),
+        }
+    }
+
+    fn receipt(&self, asking: &OperatorName, id: RecordId) -> Result<Vec<u8>, EnforcerError> {
+        let mut builder = self.builder()?;
+        let sequence = builder.reader().sequence_of(id)?;
+        let (bytes, _) = builder.reader().record(sequence)?;
+        let record = UnverifiedRecord::parse(&bytes)?;
+        let link = record.unverified_content().channel();
+        if link.is_none_or(|link| link.counterparty != *asking) {
+            return Err(EnforcerError::NotFound(String::new()));
+        }
+        Ok(builder.build(sequence, &[])?.encode())
+    }
+
+    fn receipts(&self, asking: &OperatorName, page: Page) -> Result<Vec<String>, EnforcerError> {
+        let mut builder = self.builder()?;
+        self.index
+            .records(asking, page.from, page.limit)?
+            .into_iter()
+            .map(|(sequence, _)| Ok(encode(&builder.build(sequence, &[])?.encode())))
+            .collect()
+    }
+
+    fn builder(&self) -> Result<ReceiptBuilder, EnforcerError> {
+        let reader = JournalReader::open(self.enforcer.journal_path())?;
+        let manifests = home::read_manifests(&self.manifests)
+            .map_err(|error| EnforcerError::NotFound(error.to_string()))?;
+        Ok(ReceiptBuilder::new(reader, manifests))
+    }
+
+    fn heads(&self, operator: &OperatorName) -> ChannelHeads {
+        let (sent, received) = self.enforcer.channel_heads(operator);
+        ChannelHeads {
+            sent: sent.map(Head::of),
+            received: received.map(Head::of),
+        }
+    }
+}
+
+/// The routes of the exchange API.
+pub(crate) fn router(exchange: Arc<Exchange>) -> Router {
+    Router::new()
+        .route("/exchange/v1/manifests", get(manifests))
+        .route("/exchange/v1/channel", get(channel))
+        .route("/exchange/v1/records", get(records).post(push))
+        .route("/exchange/v1/receipts", get(receipts))
+        .route("/exchange/v1/receipts/{id}", get(receipt))
+        .with_state(exchange)
+}
+
+type Answer = Result<Response, Refusal>;
+
+async fn manifests(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer {
+    exchange
+        .addresses
+        .check(request.headers(), request.uri())
+        .map_err(|turned| Refusal::new(turned.status, turned.code, turned.reason.to_owned()))?;
+    let manifests = home::read_manifests(&exchange.manifests).map_err(|error| {
+        tracing::error!(%error, "our manifests cannot be read");
+        Refusal::internal()
+    })?;
+    Ok(json(&Manifests {
+        manifests: manifests.iter().map(ManifestEntry::of).collect(),
+    }))
+}
+
+async fn channel(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer {
+    let operator = bare(&exchange, request)?.0;
+    Ok(json(&exchange.heads(&operator)))
+}
+
+async fn records(
+    State(exchange): State<Arc<Exchange>>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Answer {
+    let operator = bare(&exchange, request)?.0;
+    let page = Page::parse(query.as_deref(), MAX_RECORDS)?;
+    let records =
+        blocking(move || exchange.index.records(&operator, page.from, page.limit)).await?;
+    Ok(json(&Records {
+        records: records.iter().map(|(_, bytes)| encode(bytes)).collect(),
+    }))
+}
+
+async fn push(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let body = read_body(body).await?;
+    let operator = exchange.authenticate(&parts, Some(&body))?;
+    let envelope = evidence::decode(&body)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()))?;
+    let own = of_one(&envelope, &operator);
+    if !own {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "records_of_another",
+            format!("only records of {operator} are taken from {operator}"),
+        ));
+    }
+    let ingesting = Arc::clone(&exchange);
+    blocking(move || ingesting.enforcer.ingest(&envelope)).await?;
+    Ok(json(&exchange.heads(&operator)))
+}
+
+async fn receipts(
+    State(exchange): State<Arc<Exchange>>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Answer {
+    let operator = bare(&exchange, request)?.0;
+    let page = Page::parse(query.as_deref(), MAX_RECEIPTS)?;
+    let receipts = blocking(move || exchange.receipts(&operator, page)).await?;
+    Ok(json(&Receipts { receipts }))
+}
+
+async fn receipt(
+    State(exchange): State<Arc<Exchange>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer {
+    let operator = bare(&exchange, request)?.0;
+    let id = RecordId::from_hex(&id).map_err(|_| Refusal::not_found())?;
+    let bytes = blocking(move || exchange.receipt(&operator, id)).await?;
+    let mut response = Response::new(Body::from(bytes));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor"));
+    Ok(response)
+}
+
+/// Authenticates a request without a body.
+fn bare(exchange: &Exchange, request: Request) -> Result<(OperatorName, request::Parts), Refusal> {
+    let (parts, _) = request.into_parts();
+    let operator = exchange.authenticate(&parts, None)?;
+    Ok((operator, parts))
+}
+
+fn of_one(envelope: &Envelope, operator: &OperatorName) -> bool {
+    envelope
+        .records
+        .iter()
+        .all(|bytes| UnverifiedRecord::parse(bytes).is_ok_and(|record| record.issuer() == operator))
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Refusal> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(_) => Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("the body is longer than {MAX_BODY} bytes, or broke off"),
+        )),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EnforcerError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(EnforcerError::NotFound(_))) => Err(Refusal::not_found()),
+        Ok(Err(EnforcerError::Refused {
+            reason,
+            explanation,
+        })) => Err(Refusal {
+            status: StatusCode::CONFLICT,
+            code: reason.as_str().to_owned(),
+            detail: explanation,
+        }),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the exchange API could not answer");
+            Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                error.code(),
+                "the journal does not answer now".to_owned(),
+            ))
+        }
+        Err(_) => Err(Refusal::internal()),
+    }
+}
+
+/// Which part of a list is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Page {
+    from: u64,
+    limit: usize,
+}
+
+impl Page {
+    fn parse(query: Option<&str>, most: usize) -> Result<Self, Refusal> {
+        let mut page = Self {
+            from: 0,
+            limit: most,
+        };
+        let bad = |detail: String| Refusal::new(StatusCode::BAD_REQUEST, "query_invalid", detail);
+        for pair in query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
+            match pair.split_once('=') {
+                Some(("from", value)) => {
+                    page.from = value
+                        .parse()
+                        .map_err(|_| bad(format!("`from` is `{value}`, not a number")))?;
+                }
+                Some(("limit", value)) => {
+                    let limit: usize = value
+                        .parse()
+                        .map_err(|_| bad(format!("`limit` is `{value}`, not a number")))?;
+                    page.limit = limit.min(most);
+                }
+                _ => return Err(bad(format!("`{pair}` is not a parameter here"))),
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// Why a request is not answered.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    code: String,
+    detail: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &str, detail: String) -> Self {
+        Self {
+            status,
+            code: code.to_owned(),
+            detail,
+        }
+    }
+
+    fn unauthorized(code: &str, detail: String) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+    }
+
+    /// The same for what is not there and what is not the asking operator's business.
+    fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such receipt in the channel between us".to_owned(),
+        )
+    }
+
+    fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "the request could not be answered".to_owned(),
+        )
+    }
+}
+
+impl axum::response::IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = Problem {
+            code: self.code,
+            detail: self.detail,
+        };
+        let mut response = json(&problem);
+        *response.status_mut() = self.status;
+        response
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Response {
+    axum::response::IntoResponse::into_response(Json(value))
+}
+
+/// The value of a header that may stand once.
+fn one<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| {
+            Refusal::unauthorized("signature_malformed", format!("`{name}` is not ASCII"))
+        }),
+        _ => Err(Refusal::unauthorized(
+            "signature_malformed",
+            format!("`{name}` stands more than once"),
+        )),
+    }
+}
