@@ -474,11 +474,10 @@ impl Pump {
         let sessions = !self.proxy.revision().is_stateless();
         if let (true, Some(parked), Some(session)) =
             (resumable && sessions, &self.parked, &self.session)
+            && let Waiting::Call(call) = std::mem::replace(&mut self.waiting, Waiting::Nothing)
         {
-            if let Waiting::Call(call) = std::mem::replace(&mut self.waiting, Waiting::Nothing) {
-                parked.park(session.clone(), call, self.deadline);
-                return true;
-            }
+            parked.park(session.clone(), call, self.deadline);
+            return true;
         }
         false
     }

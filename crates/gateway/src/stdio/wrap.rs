@@ -391,7 +391,7 @@ impl<W: Write> Connection<W> {
         while let Some(count) = read_some(&mut child_out, &mut buffer) {
             splitter.feed(buffer.get(..count).unwrap_or_default());
             while let Some(line) = splitter.next_line() {
-                if self.from_server(line).is_err() {
+                if self.deliver(line).is_err() {
                     self.end();
                     return;
                 }
@@ -400,7 +400,7 @@ impl<W: Write> Connection<W> {
         self.end();
     }
 
-    fn from_server(
+    fn deliver(
         &self,
         line: Result<bytes::Bytes, crate::message::framing::LineTooLong>,
     ) -> io::Result<()> {

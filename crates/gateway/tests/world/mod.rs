@@ -201,7 +201,19 @@ pub struct Running {
 
 impl Running {
     pub async fn start(config: &Config, gate: Gate) -> Self {
-        let gateway = Gateway::bind(config, gate, None).await.unwrap();
+        Self::bind(config, gate, None).await
+    }
+
+    /// With the exchange API, which shows the operator's manifest.
+    pub async fn with_exchange(operator: &Operator, more: &str) -> Self {
+        let manifests = operator.home.path().join("manifests");
+        let _ = std::fs::create_dir(&manifests);
+        std::fs::write(manifests.join("1.manifest"), &operator.manifest.manifest).unwrap();
+        Self::bind(&operator.config(more), operator.gate(), Some(&manifests)).await
+    }
+
+    async fn bind(config: &Config, gate: Gate, manifests: Option<&Path>) -> Self {
+        let gateway = Gateway::bind(config, gate, manifests).await.unwrap();
         let address = gateway.address();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move {

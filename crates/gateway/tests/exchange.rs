@@ -1,0 +1,458 @@
+//! The exchange API between two operators, over real sockets.
+
+#![allow(missing_docs, reason = "tests")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_debug_implementations,
+    reason = "helpers of tests"
+)]
+
+mod world;
+
+use std::sync::Arc;
+
+use counterfoil_enforcer::call::Envelope;
+use counterfoil_enforcer::environment::Environment;
+use counterfoil_gateway::exchange::signature::{Covered, Parameters, SignatureHeaders, sign};
+use counterfoil_gateway::exchange::{ExchangeClient, Signer};
+use counterfoil_protocol::keys::SigningKey;
+use counterfoil_protocol::receipt::Receipt;
+use counterfoil_protocol::record::{Body, UnverifiedRecord};
+use serde_json::{Value, json};
+use world::http::{post, tool_server};
+use world::{Operator, Running, call, key};
+
+#[test]
+fn play_tool_server() {
+    world::play_tool_server();
+}
+
+/// acme calls globex through both gateways; both serve the exchange API. initech is known to
+/// globex and has had no call.
+struct Three {
+    acme: Operator,
+    globex: Operator,
+    initech: Operator,
+    near: Running,
+    far: Running,
+}
+
+impl Three {
+    async fn start() -> Self {
+        let acme = Operator::new("acme.example", 1);
+        let globex = Operator::new("globex.example", 2);
+        let initech = Operator::new("initech.example", 3);
+        acme.knows(&globex);
+        globex.knows(&acme);
+        globex.knows(&initech);
+        let (server, _) = tool_server().await;
+        let incoming =
+            format!("[[servers]]\nname = \"desk\"\ncallers = \"operators\"\nurl = \"{server}\"\n");
+        let far = Running::with_exchange(&globex, &incoming).await;
+        let outgoing = format!(
+            "[[agents]]\nname = \"support-bot\"\n[[servers]]\nname = \"desk\"\ncallers = \
+             \"agents\"\nurl = \"{}\"\noperator = \"globex.example\"\n",
+            far.url("desk")
+        );
+        let near = Running::with_exchange(&acme, &outgoing).await;
+        Self {
+            acme,
+            globex,
+            initech,
+            near,
+            far,
+        }
+    }
+
+    async fn call(&self, id: u64) {
+        let got = post(&self.near.url("desk"), call(id, "echo", "a")).await;
+        assert_eq!(got.last()["id"], json!(id), "{got:?}");
+        assert!(got.text.contains("x-odd"), "{got:?}");
+    }
+
+    fn client(&self, signer: Signer) -> ExchangeClient {
+        client(&self.globex, &self.far, signer)
+    }
+}
+
+fn client(of: &Operator, at: &Running, signer: Signer) -> ExchangeClient {
+    let endpoint = format!("http://{}/exchange/v1", at.address);
+    ExchangeClient::new(of.name.clone(), &endpoint, signer, Environment::system()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_gets_the_other_sides_records_and_receipts() {
+    let three = Three::start().await;
+    three.call(1).await;
+    three.call(2).await;
+    let acme = three.client(Signer::Enforcer(three.acme.enforcer.clone()));
+    assert_eq!(
+        acme.manifests().await.unwrap(),
+        [three.globex.manifest.clone()]
+    );
+    let heads = acme.channel().await.unwrap();
+    assert_eq!(heads.sent.unwrap().sequence, 3);
+    // acme's second request acknowledged everything before it.
+    assert_eq!(heads.received.unwrap().sequence, 2);
+
+    let all = acme.records(0, 100).await.unwrap();
+    assert_eq!(all.records.len(), 4);
+    let later = acme.records(3, 100).await.unwrap();
+    assert_eq!(later.records, all.records[3..]);
+    assert!(acme.records(4, 100).await.unwrap().records.is_empty());
+    assert_eq!(acme.records(1, 2).await.unwrap().records, all.records[1..3]);
+
+    let receipts = acme.receipts(0, 100).await.unwrap();
+    assert_eq!(receipts.len(), 4);
+    let mut ids = Vec::new();
+    for (receipt, record) in receipts.iter().zip(&all.records) {
+        let receipt = Receipt::parse(receipt).unwrap();
+        assert_eq!(receipt.record, record.to_vec());
+        let record = UnverifiedRecord::parse(record).unwrap();
+        assert_eq!(*record.issuer(), three.globex.name);
+        assert!(!matches!(
+            record.unverified_content().body,
+            Body::Control(_)
+        ));
+        ids.push(record.id());
+    }
+    // Sealed in a batch, a record is found by its id too.
+    let mut sealer =
+        counterfoil_enforcer::seal::Sealer::new(three.globex.enforcer.clone()).unwrap();
+    tokio::task::spawn_blocking(move || sealer.seal().unwrap())
+        .await
+        .unwrap();
+    let one = Receipt::parse(&acme.receipt(ids[1]).await.unwrap()).unwrap();
+    assert_eq!(one.record, all.records[1].to_vec());
+    assert!(one.batch.is_some());
+
+    // Somebody else gets nothing of it, and cannot even tell that it is there.
+    let initech = three.client(Signer::Key(Arc::new(key(3))));
+    assert!(initech.records(0, 100).await.unwrap().records.is_empty());
+    assert!(initech.receipts(0, 100).await.unwrap().is_empty());
+    assert_eq!(initech.channel().await.unwrap().sent, None);
+    let foreign = initech.receipt(ids[1]).await.unwrap_err().to_string();
+    let mut unknown = *ids[1].as_bytes();
+    unknown[0] ^= 1;
+    let unknown = counterfoil_protocol::digest::RecordId::from_bytes(unknown);
+    let unknown = initech.receipt(unknown).await.unwrap_err().to_string();
+    assert_eq!(foreign, unknown);
+    assert!(foreign.contains("not_found"));
+    three.near.stop().await;
+    three.far.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_were_not_acknowledged_can_be_pushed() {
+    let three = Three::start().await;
+    three.call(1).await;
+    let acme = three.client(Signer::Enforcer(three.acme.enforcer.clone()));
+    assert_eq!(acme.channel().await.unwrap().received.unwrap().sequence, 0);
+    let waiting = three
+        .acme
+        .enforcer
+        .unacknowledged(&three.globex.name)
+        .unwrap();
+    assert_eq!(waiting.records.len(), 1, "the outcome");
+    let heads = acme.push(&waiting).await.unwrap();
+    assert_eq!(heads.received.unwrap().sequence, 1);
+    // Again is no harm.
+    assert_eq!(
+        acme.push(&waiting)
+            .await
+            .unwrap()
+            .received
+            .unwrap()
+            .sequence,
+        1
+    );
+
+    // Records of one operator pushed by another are not taken, nor is what leaves a gap.
+    let initech = three.client(Signer::Key(Arc::new(key(3))));
+    let error = initech.push(&waiting).await.unwrap_err().to_string();
+    assert!(error.contains("records_of_another"), "{error}");
+    let empty = acme
+        .push(&Envelope::default())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(empty.contains("evidence_malformed"), "{empty}");
+    three.near.stop().await;
+    three.far.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_requests_signed_by_a_known_key_for_this_place_and_time_are_answered() {
+    let three = Three::start().await;
+    three.call(1).await;
+    let authority = three.far.address.to_string();
+    let now = Environment::system().clock.now().seconds().get();
+    let acme_key = key(1);
+    let good = Request {
+        authority: authority.clone(),
+        key: &acme_key,
+        created: now,
+        nonce: "nonce-0",
+        path: "/exchange/v1/channel",
+        query: "",
+    };
+    assert_eq!(good.send(&authority, |_| ()).await.0, 200);
+
+    // Used again, it is a replay.
+    assert_eq!(
+        good.send(&authority, |_| ()).await,
+        (401, "request_replayed".to_owned())
+    );
+    let fresh = |nonce| Request {
+        nonce,
+        ..good.clone()
+    };
+    let root = key(101);
+    let nobody = key(77);
+    let cases: Vec<(Request<'_>, &str)> = vec![
+        (
+            Request {
+                created: now - 100_000,
+                ..fresh("a")
+            },
+            "signature_stale",
+        ),
+        (
+            Request {
+                created: now + 100_000,
+                ..fresh("b")
+            },
+            "signature_stale",
+        ),
+        (
+            Request {
+                key: &nobody,
+                ..fresh("c")
+            },
+            "key_unknown",
+        ),
+        (
+            Request {
+                key: &root,
+                ..fresh("d")
+            },
+            "key_unknown",
+        ),
+        (
+            Request {
+                authority: "globex.example".to_owned(),
+                ..fresh("e")
+            },
+            "signature_invalid",
+        ),
+        (
+            Request {
+                nonce: "",
+                ..good.clone()
+            },
+            "signature_malformed",
+        ),
+    ];
+    for (request, code) in cases {
+        assert_eq!(
+            request.send(&authority, |_| ()).await,
+            (401, code.to_owned())
+        );
+    }
+    // Signed for another address and sent here under that name.
+    let elsewhere = Request {
+        authority: "globex.example".to_owned(),
+        ..fresh("f")
+    };
+    let (status, code) = elsewhere
+        .send_as(&authority, "globex.example", |_| ())
+        .await;
+    assert_eq!((status, code.as_str()), (421, "authority_mismatch"));
+
+    type Edit = fn(&mut SignatureHeaders);
+    let edits: [(Edit, &str); 6] = [
+        (
+            |headers| headers.signature = headers.signature.replace("sig1=:", "sig1=:AA"),
+            "signature_malformed",
+        ),
+        (
+            |headers| headers.input = headers.input.replace("\"@path\" ", ""),
+            "signature_malformed",
+        ),
+        (
+            |headers| headers.input = headers.input.replace("counterfoil-exchange", "x"),
+            "signature_malformed",
+        ),
+        (
+            |headers| headers.input = headers.input.replace("nonce=\"", "nonce=\"x"),
+            "signature_invalid",
+        ),
+        (
+            |headers| headers.content_digest = Some("sha-256=:AA==:".to_owned()),
+            "signature_malformed",
+        ),
+        (|headers| headers.input.clear(), "signature_malformed"),
+    ];
+    for (index, (edit, code)) in edits.into_iter().enumerate() {
+        let nonce = format!("edit-{index}");
+        let request = Request {
+            nonce: &nonce,
+            ..good.clone()
+        };
+        assert_eq!(
+            request.send(&authority, edit).await,
+            (401, code.to_owned()),
+            "{index}"
+        );
+    }
+    // A signature for one request does not fit another.
+    let (status, code) = {
+        let headers = fresh("g").headers();
+        let url = format!("http://{authority}/exchange/v1/records");
+        answer(with(reqwest::Client::new().get(url), &headers)).await
+    };
+    assert_eq!((status, code.as_str()), (401, "signature_invalid"));
+    for path in ["channel", "records", "receipts", "receipts/00"] {
+        let url = format!("http://{authority}/exchange/v1/{path}");
+        let (status, code) = answer(reqwest::Client::new().get(url)).await;
+        assert_eq!(
+            (status, code.as_str()),
+            (401, "signature_missing"),
+            "{path}"
+        );
+    }
+    three.near.stop().await;
+    three.far.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_numbers_and_nothing_else() {
+    let three = Three::start().await;
+    let authority = three.far.address.to_string();
+    let acme_key = key(1);
+    for (index, query) in ["from=x", "limit=-1", "form=1", "from"]
+        .into_iter()
+        .enumerate()
+    {
+        let request = Request {
+            authority: authority.clone(),
+            key: &acme_key,
+            created: Environment::system().clock.now().seconds().get(),
+            nonce: &format!("page-{index}"),
+            path: "/exchange/v1/records",
+            query,
+        };
+        let (status, code) = request.send(&authority, |_| ()).await;
+        assert_eq!((status, code.as_str()), (400, "query_invalid"), "{query}");
+    }
+    three.near.stop().await;
+    three.far.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_here_is_fetched() {
+    let three = Three::start().await;
+    three.call(1).await;
+    // Records of globex that acme has never seen: made while acme was away.
+    let acme = three.client(Signer::Enforcer(three.acme.enforcer.clone()));
+    let (_, before) = three.acme.enforcer.channel_heads(&three.globex.name);
+    assert_eq!(before.unwrap().sequence.get(), 1);
+    let far = three.far.url("desk");
+    // A replayed request: globex denies it in the channel, and acme does not hear of it.
+    let (line, seen) = world::http::tamper(
+        far.clone(),
+        world::http::unchanged(),
+        world::http::unchanged(),
+    )
+    .await;
+    let outgoing = format!(
+        "[[agents]]\nname = \"support-bot\"\n[[servers]]\nname = \"desk\"\ncallers = \
+         \"agents\"\nurl = \"{line}\"\noperator = \"globex.example\"\n"
+    );
+    let other = Running::with_exchange(&three.acme, &outgoing).await;
+    post(&other.url("desk"), call(2, "echo", "a")).await;
+    post(&far, seen.all().pop().unwrap()).await;
+    let theirs = acme.records(0, 100).await.unwrap();
+    let missing = Envelope {
+        records: theirs.records[4..].to_vec(),
+        salt: None,
+    };
+    assert_eq!(missing.records.len(), 1);
+    three.acme.enforcer.ingest(&missing).unwrap();
+    let (_, after) = three.acme.enforcer.channel_heads(&three.globex.name);
+    assert_eq!(after.unwrap().sequence.get(), 4);
+    other.stop().await;
+    three.near.stop().await;
+    three.far.stop().await;
+}
+
+#[derive(Clone)]
+struct Request<'a> {
+    authority: String,
+    key: &'a SigningKey,
+    created: u64,
+    nonce: &'a str,
+    path: &'a str,
+    query: &'a str,
+}
+
+impl Request<'_> {
+    fn headers(&self) -> SignatureHeaders {
+        let covered = Covered {
+            method: "GET",
+            authority: &self.authority,
+            path: self.path,
+            query: self.query,
+            body: None,
+        };
+        let parameters = Parameters {
+            created: self.created,
+            kid: self.key.public().thumbprint(),
+            nonce: self.nonce.to_owned(),
+        };
+        sign(&covered, &parameters, |base| self.key.sign(base))
+    }
+
+    async fn send(&self, to: &str, edit: impl Fn(&mut SignatureHeaders)) -> (u16, String) {
+        self.send_as(to, to, edit).await
+    }
+
+    async fn send_as(
+        &self,
+        to: &str,
+        host: &str,
+        edit: impl Fn(&mut SignatureHeaders),
+    ) -> (u16, String) {
+        let mut headers = self.headers();
+        edit(&mut headers);
+        let mut url = format!("http://{to}{}", self.path);
+        if !self.query.is_empty() {
+            url.push('?');
+            url.push_str(self.query);
+        }
+        let request = reqwest::Client::new().get(url).header("host", host);
+        answer(with(request, &headers)).await
+    }
+}
+
+fn with(request: reqwest::RequestBuilder, headers: &SignatureHeaders) -> reqwest::RequestBuilder {
+    let request = request
+        .header("signature-input", &headers.input)
+        .header("signature", &headers.signature);
+    match &headers.content_digest {
+        Some(digest) => request.header("content-digest", digest),
+        None => request,
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    let code = body["code"].as_str().unwrap_or_default().to_owned();
+    (status, code)
+}
