@@ -26,6 +26,9 @@ pub(crate) struct Channel {
     last: Option<RecordId>,
     /// Our records that the counterparty has not acknowledged, oldest first.
     unacknowledged: VecDeque<Sent>,
+    /// Our last record that the counterparty says it holds. Only a signed acknowledgement counts;
+    /// this saves sending again what has been pushed, and is not in the journal.
+    held: Option<u64>,
     /// The counterparty's last record without a gap before it.
     received: Option<Acknowledgement>,
     /// The ids of the last records received.
@@ -90,15 +93,27 @@ impl Channel {
         self.last = Some(id);
     }
 
-    /// Our unacknowledged records up to and with the last of `ids`: what must travel so that the
-    /// other side sees no gap. Empty when it has acknowledged them all.
+    /// Notes the last record of ours that the counterparty says it holds.
+    pub(crate) const fn note_held(&mut self, held: Option<u64>) {
+        self.held = held;
+    }
+
+    /// Our unacknowledged records up to and with the last of `ids`, without those that the other
+    /// side says it holds: what must travel so that it sees no gap. Empty when it has acknowledged
+    /// them all. Those of `ids` always travel.
     pub(crate) fn outgoing(&self, ids: &[RecordId]) -> Vec<Sent> {
         match self
             .unacknowledged
             .iter()
             .rposition(|sent| ids.contains(&sent.id))
         {
-            Some(at) => self.unacknowledged.iter().take(at + 1).cloned().collect(),
+            Some(at) => self
+                .unacknowledged
+                .iter()
+                .take(at + 1)
+                .filter(|sent| Some(sent.sequence) > self.held || ids.contains(&sent.id))
+                .cloned()
+                .collect(),
             None => Vec::new(),
         }
     }

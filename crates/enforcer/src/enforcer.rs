@@ -7,6 +7,7 @@ use counterfoil_durable::committer::{Committer, Options};
 use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint};
 use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
+use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::record::{Acknowledgement, Body, Event};
 use tokio::sync::Notify;
 
@@ -207,6 +208,15 @@ impl Enforcer {
             Some(channel) => (channel.sent(), channel.received()),
             None => (None, None),
         }
+    }
+
+    /// Notes the last record of ours that the counterparty says it holds, as its exchange API
+    /// tells: what has been pushed need not travel with calls. It acknowledges nothing.
+    pub fn note_held(&self, counterparty: &OperatorName, held: Option<ChannelSequence>) {
+        self.core
+            .stream()
+            .channel(counterparty)
+            .note_held(held.map(ChannelSequence::get));
     }
 
     /// Records that a message was refused before it could be understood as an action.
