@@ -456,3 +456,51 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, String) {
     let code = body["code"].as_str().unwrap_or_default().to_owned();
     (status, code)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_pushes_what_piled_up_while_the_other_was_away() {
+    let three = Three::start().await;
+    three.acme.knows_endpoint(&three.globex, three.far.address);
+    // 300 calls that reach nobody: a request and an outcome each, more than one message may carry.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let outgoing = format!(
+        "[[agents]]\nname = \"support-bot\"\n[[servers]]\nname = \"desk\"\ncallers = \
+         \"agents\"\nurl = \"http://{}/mcp\"\noperator = \"globex.example\"\n",
+        free.local_addr().unwrap()
+    );
+    drop(free);
+    let away = Running::start(&three.acme.config(&outgoing), three.acme.gate()).await;
+    for id in 0..300 {
+        let got = post(&away.url("desk"), call(id, "echo", "")).await;
+        assert_eq!(got.code(), "upstream_unreachable");
+    }
+    away.stop().await;
+    let waiting = three
+        .acme
+        .enforcer
+        .unacknowledged(&three.globex.name)
+        .unwrap();
+    assert_eq!(waiting.records.len(), 600);
+    // The next call cannot carry them, or finds them pushed already; what it set off makes room.
+    let url = three.near.url("desk");
+    let mut id = 1_000;
+    let answered = async {
+        loop {
+            let got = post(&url, call(id, "echo", "")).await;
+            if got.text.contains("x-odd") {
+                return;
+            }
+            id += 1;
+        }
+    };
+    let limit = std::time::Duration::from_secs(30);
+    tokio::time::timeout(limit, answered).await.unwrap();
+    let waiting = three
+        .acme
+        .enforcer
+        .unacknowledged(&three.globex.name)
+        .unwrap();
+    assert!(waiting.records.len() < 64, "{}", waiting.records.len());
+    three.near.stop().await;
+    three.far.stop().await;
+}

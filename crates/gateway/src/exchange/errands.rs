@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use counterfoil_enforcer::Enforcer;
 use counterfoil_enforcer::call::Envelope;
 use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::numbers::ChannelSequence;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -104,7 +105,11 @@ async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), Gatewa
             records: records.to_vec(),
             salt: None,
         };
-        client.push(&envelope).await?;
+        let heads = client.push(&envelope).await?;
+        let held = heads
+            .received
+            .map(|head| ChannelSequence::new(head.sequence));
+        enforcer.note_held(operator, held);
     }
     // Its acknowledgements are in its records.
     fetch(enforcer, operator).await

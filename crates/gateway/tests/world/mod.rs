@@ -108,6 +108,28 @@ impl Operator {
             .unwrap();
     }
 
+    /// Knows that `other` answers at this address, from version 2 of its manifest.
+    pub fn knows_endpoint(&self, other: &Self, address: std::net::SocketAddr) {
+        let first =
+            counterfoil_protocol::manifest::UnverifiedManifest::parse(&other.manifest.manifest)
+                .unwrap()
+                .verify_first(|_| true)
+                .unwrap();
+        let mut second = first.manifest().clone();
+        second.version = ManifestVersion::new(2);
+        second.previous = Some(first.digest());
+        second.exchange = Some(format!("http://{address}/exchange/v1"));
+        let second = LoggedManifest {
+            manifest: second.sign(&other.root),
+            log_proof: None,
+        };
+        let vkey = operator_vkey(&other.name, other.root.public()).unwrap();
+        let trust = Trust::parse(format!("quorum none\noperator {vkey}\n").as_bytes()).unwrap();
+        self.operators
+            .add(vec![other.manifest.clone(), second], &trust, true)
+            .unwrap();
+    }
+
     pub fn journal(&self) -> PathBuf {
         self.home.path().join(journal::FILE_NAME)
     }
