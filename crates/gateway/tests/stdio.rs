@@ -18,15 +18,103 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use counterfoil_enforcer::journal;
 use counterfoil_gateway::proxy::{Caller, Direction, Gate, Proxy};
 use counterfoil_gateway::stdio::{Command, Ended, Limits, wrap};
-use counterfoil_protocol::names::{AgentName, ReasonCode, ServerName};
+use counterfoil_protocol::names::{AgentName, OperatorName, ReasonCode, ServerName};
+use counterfoil_protocol::numbers::UnixMillis;
 use serde_json::{Value, json};
 use world::{Operator, ToolServer, call};
 
 #[test]
 fn play_tool_server() {
     world::play_tool_server();
+}
+
+/// A gateway in a process of its own, whose resources can be limited.
+#[test]
+fn play_gateway() {
+    let (Some(home), Ok(server)) = (
+        std::env::var_os("GATEWAY_HOME"),
+        std::env::var("GATEWAY_SERVER"),
+    ) else {
+        return;
+    };
+    let name = OperatorName::new("acme.example").unwrap();
+    let journal = std::path::PathBuf::from(home).join(journal::FILE_NAME);
+    let enforcer = world::open(&name, 1, &journal, &Arc::default());
+    let caller = Caller {
+        agent: AgentName::new("support-bot").unwrap(),
+        session: None,
+    };
+    let desk = ServerName::new("desk").unwrap();
+    let gate = Gate::Open(enforcer);
+    let proxy = Proxy::new(gate, desk, Direction::Local, caller, 65_536);
+    let words: Vec<String> = serde_json::from_str(&server).unwrap();
+    let limits = Limits {
+        call: Duration::from_secs(60),
+        exit: Duration::from_secs(5),
+    };
+    wrap(
+        Arc::new(proxy),
+        &Command::new(words).unwrap(),
+        std::io::stdin(),
+        std::io::stdout(),
+        limits,
+    )
+    .unwrap();
+    std::process::exit(0);
+}
+
+#[test]
+fn a_full_disk_denies_everything_that_cannot_be_recorded() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join(journal::FILE_NAME);
+    let name = OperatorName::new("acme.example").unwrap();
+    journal::create(&path, &name, &world::key(1), UnixMillis::new(1_000)).unwrap();
+    let server = ToolServer::new();
+    // No file of the gateway may grow beyond half a megabyte or so.
+    let mut gateway = std::process::Command::new("sh")
+        .arg("-c")
+        .arg("trap '' XFSZ; ulimit -f 1000; exec \"$0\" --exact play_gateway --nocapture")
+        .arg(std::env::current_exe().unwrap())
+        .env("GATEWAY_HOME", home.path())
+        .env("GATEWAY_SERVER", server.toml())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut to = gateway.stdin.take().unwrap();
+    let mut from = BufReader::new(gateway.stdout.take().unwrap());
+    let mut ask = |id: u64| -> Value {
+        to.write_all(format!("{}\n", call(id, "echo", "x")).as_bytes())
+            .unwrap();
+        loop {
+            let mut line = String::new();
+            assert!(from.read_line(&mut line).unwrap() > 0, "the gateway ended");
+            // The test harness says something before it becomes a gateway.
+            if line.starts_with('{') {
+                return serde_json::from_str(&line).unwrap();
+            }
+        }
+    };
+    let executed = (0..).find(|id| ask(*id)["result"].get("x-odd").is_none());
+    let executed = executed.unwrap();
+    assert!(executed > 10);
+    for id in executed + 1..executed + 20 {
+        assert_eq!(refusal(&ask(id)), "journal_write_failed");
+    }
+    drop(to);
+    gateway.wait().unwrap();
+    assert_eq!(server.saw().len() as u64, executed);
+    let decided = world::records(&path)
+        .iter()
+        .filter(|record| record.evaluation().is_some())
+        .count() as u64;
+    assert!(
+        decided >= executed,
+        "{decided} decisions, {executed} executed"
+    );
 }
 
 struct Agent {
