@@ -158,6 +158,12 @@ fn alone(world: &World, trusted: &str) -> Result<Vec<Case>> {
         payload(&|p| set(p, 6, "file:///etc"))?,
     );
     add(
+        "exchange-too-long",
+        StructureOutOfRange,
+        "2,049 bytes",
+        payload(&|p| set(p, 6, format!("https://{}", "a".repeat(2041))))?,
+    );
+    add(
         "exchange-blank",
         StructureOutOfRange,
         "an address with a blank",
@@ -216,6 +222,15 @@ fn alone(world: &World, trusted: &str) -> Result<Vec<Case>> {
         ManifestChainBroken,
         "version 2 does not begin a chain",
         second,
+    );
+    let relisted = parts(world, 1)?
+        .payload(|p| set(p, 4, keys_of(&[*root.public().as_bytes()])))?
+        .sign(root)?;
+    add(
+        "later-version-signed-by-trusted-root",
+        ManifestChainBroken,
+        "version 2, signed by a trusted root key that it lists",
+        relisted,
     );
     Ok(cases)
 }

@@ -280,6 +280,40 @@ pub(super) fn manifest_log_faults(world: &World) -> Result<Vec<Case>> {
         scene.receipt(world)?,
     );
 
+    let [first, second, ..] = world.acme_manifests.as_slice() else {
+        anyhow::bail!("three manifests are made");
+    };
+    let part = whole.batch.clone().context("no batch")?;
+    let mut disordered = Log::new(keys::log_key("log.example/2026")?)?;
+    for entry in [&second.bytes, &first.bytes, &part.commitment] {
+        disordered.append(entry);
+    }
+    let note = disordered.checkpoint(3, &both(&world.witnesses, START + 5))?;
+    let proof = |index| -> Result<Option<Vec<u8>>> {
+        let proof = disordered.proof(index, &note)?;
+        Ok(Some(proof.to_string().into_bytes()))
+    };
+    let manifests = vec![
+        LoggedManifest {
+            manifest: first.bytes.clone(),
+            log_proof: proof(1)?,
+        },
+        LoggedManifest {
+            manifest: second.bytes.clone(),
+            log_proof: proof(0)?,
+        },
+    ];
+    add(
+        "manifests-logged-out-of-order",
+        ManifestNotLogged,
+        "version 2 stands in the log before version 1",
+        Receipt {
+            manifests,
+            log_proof: proof(2)?,
+            ..whole.clone()
+        },
+    );
+
     let mut other = Log::new(keys::log_key("other.example/2026")?)?;
     let index = other.append(&manifest.bytes);
     let note = other.checkpoint(1, &both(&world.witnesses, START - 40))?;

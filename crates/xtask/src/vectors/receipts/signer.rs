@@ -6,7 +6,7 @@ use counterfoil_protocol::failure::FailureCode::{
     CoseAlgorithm, CoseStructure, DisclosureMismatch, KeyUnknown, ManifestChainBroken,
     OperatorUnknown, SignatureInvalid,
 };
-use counterfoil_protocol::receipt::Receipt;
+use counterfoil_protocol::receipt::{LoggedManifest, Receipt};
 use counterfoil_tlog::note::Note;
 
 use super::super::Case;
@@ -112,6 +112,22 @@ pub(super) fn key_faults(world: &World) -> Result<Vec<Case>> {
         "version 1 twice",
         Receipt {
             manifests: vec![logged(0, six)?, logged(0, six)?],
+            ..whole.clone()
+        },
+    );
+    let foreign = Parts::of(&whole.manifests.first().context("no manifest")?.manifest)?
+        .header_map(15, |c| set(c, 1, "globex.example"))?
+        .sign(&world.acme.root)?;
+    add(
+        "manifest-for-other-operator",
+        "manifests",
+        ManifestChainBroken,
+        "acme's root key signed a manifest in globex's name",
+        Receipt {
+            manifests: vec![LoggedManifest {
+                manifest: foreign,
+                log_proof: None,
+            }],
             ..whole.clone()
         },
     );

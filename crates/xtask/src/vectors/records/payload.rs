@@ -164,6 +164,12 @@ pub(super) fn payload_faults(world: &World) -> Result<Vec<Case>> {
         of(REQUEST, &|p| within(p, 7, |a| set(a, 2, "a\nb")))?,
     )?;
     add(
+        "agent-empty",
+        NameInvalid,
+        "a name of no character",
+        of(REQUEST, &|p| within(p, 7, |a| set(a, 2, "")))?,
+    )?;
+    add(
         "agent-too-long",
         NameInvalid,
         "257 bytes",
