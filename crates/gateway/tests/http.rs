@@ -767,6 +767,80 @@ async fn a_journal_that_disappears_denies_everything_on_both_sides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_after_a_stream_was_resumed_is_the_calls_answer() {
+    let (server, _) = tool_server().await;
+    let acme = Operator::new("acme.example", 1);
+    let globex = Operator::new("globex.example", 2);
+    acme.knows(&globex);
+    globex.knows(&acme);
+    let upstream = format!("url = \"{server}\"");
+    let far = Running::start(&globex.config(&incoming(&upstream)), globex.gate()).await;
+    let near = Running::start(&acme.config(&outgoing(&far.url("desk"))), acme.gate()).await;
+    let url = near.url("desk");
+    let resume = |event: &'static str| {
+        let request = reqwest::Client::new()
+            .get(&url)
+            .header("accept", "text/event-stream")
+            .header("mcp-session-id", "s-1")
+            .header("last-event-id", event);
+        send(request)
+    };
+    let started = post_in(&url, Some("s-1"), call(7, "resumable", "")).await;
+    assert!(!started.text.contains("result"), "{started:?}");
+    // Nobody asked this.
+    assert!(!resume("8").await.text.contains("result"));
+    let resumed = resume("7").await;
+    assert_eq!(resumed.last()["result"]["late"], json!(true));
+    assert!(!resumed.text.contains("evidence"));
+    // Once only.
+    assert!(!resume("7").await.text.contains("result"));
+    near.stop().await;
+    far.stop().await;
+    assert_eq!(
+        acme.story(),
+        ["request resumable policy_allows", "outcome succeeded"]
+    );
+    assert_eq!(
+        globex.story(),
+        ["decision resumable policy_allows", "outcome succeeded"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_in_flight_finish_when_the_gateway_stops() {
+    let acme = Operator::new("acme.example", 1);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let gateway = Running::start(&acme.config(&local(&upstream)), acme.gate()).await;
+    let url = gateway.url("desk");
+    let asking = {
+        let url = url.clone();
+        tokio::spawn(async move { post(&url, call(1, "echo", "")).await })
+    };
+    let (mut connection, _) = listener.accept().await.unwrap();
+    connection.readable().await.unwrap();
+    assert_eq!(connection.peek(&mut [0; 1]).await.unwrap(), 1);
+    let stopping = tokio::spawn(gateway.stop());
+    // The gateway takes nothing new any more once connecting to it fails.
+    while reqwest::Client::new().get(&url).send().await.is_ok() {}
+    assert!(!stopping.is_finished());
+    let body = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    tokio::io::AsyncWriteExt::write_all(&mut connection, answer.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(asking.await.unwrap().text, body);
+    stopping.await.unwrap();
+    assert_eq!(
+        acme.story(),
+        ["decision echo policy_allows", "outcome succeeded"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_pass_with_their_unknown_members() {
     let (server, _) = tool_server().await;
     let two = Two::plain(&format!("url = \"{server}\"")).await;

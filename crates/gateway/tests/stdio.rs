@@ -66,48 +66,101 @@ fn play_gateway() {
     std::process::exit(0);
 }
 
-#[test]
-fn a_full_disk_denies_everything_that_cannot_be_recorded() {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join(journal::FILE_NAME);
-    let name = OperatorName::new("acme.example").unwrap();
-    journal::create(&path, &name, &world::key(1), UnixMillis::new(1_000)).unwrap();
-    let server = ToolServer::new();
-    // No file of the gateway may grow beyond half a megabyte or so.
-    let mut gateway = std::process::Command::new("sh")
-        .arg("-c")
-        .arg("trap '' XFSZ; ulimit -f 1000; exec \"$0\" --exact play_gateway --nocapture")
-        .arg(std::env::current_exe().unwrap())
-        .env("GATEWAY_HOME", home.path())
-        .env("GATEWAY_SERVER", server.toml())
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut to = gateway.stdin.take().unwrap();
-    let mut from = BufReader::new(gateway.stdout.take().unwrap());
-    let mut ask = |id: u64| -> Value {
-        to.write_all(format!("{}\n", call(id, "echo", "x")).as_bytes())
+/// Another process that is a gateway, started by a shell.
+struct GatewayProcess {
+    home: tempfile::TempDir,
+    server: ToolServer,
+    process: std::process::Child,
+    to: std::process::ChildStdin,
+    from: BufReader<std::process::ChildStdout>,
+}
+
+impl GatewayProcess {
+    fn start(before: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(journal::FILE_NAME);
+        let name = OperatorName::new("acme.example").unwrap();
+        journal::create(&path, &name, &world::key(1), UnixMillis::new(1_000)).unwrap();
+        let server = ToolServer::new();
+        let mut process = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(format!(
+                "{before} exec \"$0\" --exact play_gateway --nocapture"
+            ))
+            .arg(std::env::current_exe().unwrap())
+            .env("GATEWAY_HOME", home.path())
+            .env("GATEWAY_SERVER", server.toml())
+            .env("COUNTERFOIL_SECRET", "do not tell")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
             .unwrap();
+        Self {
+            home,
+            server,
+            to: process.stdin.take().unwrap(),
+            from: BufReader::new(process.stdout.take().unwrap()),
+            process,
+        }
+    }
+
+    fn ask(&mut self, line: &str) -> Value {
+        self.to.write_all(format!("{line}\n").as_bytes()).unwrap();
         loop {
             let mut line = String::new();
-            assert!(from.read_line(&mut line).unwrap() > 0, "the gateway ended");
+            let read = self.from.read_line(&mut line).unwrap();
+            assert!(read > 0, "the gateway ended");
             // The test harness says something before it becomes a gateway.
             if line.starts_with('{') {
                 return serde_json::from_str(&line).unwrap();
             }
         }
-    };
+    }
+
+    /// Closes its input and waits for it; what its server saw, and its home.
+    fn end(self) -> (ToolServer, tempfile::TempDir) {
+        let Self {
+            home,
+            server,
+            mut process,
+            to,
+            ..
+        } = self;
+        drop(to);
+        process.wait().unwrap();
+        (server, home)
+    }
+}
+
+#[test]
+fn the_server_does_not_get_what_belongs_to_the_gateway() {
+    let mut gateway = GatewayProcess::start("");
+    let answer = gateway.ask(&call(1, "environment", ""));
+    let mut names: Vec<&str> = answer["result"]["names"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["GATEWAY_HOME", "GATEWAY_SERVER"]);
+    gateway.end();
+}
+
+#[test]
+fn a_full_disk_denies_everything_that_cannot_be_recorded() {
+    // No file of the gateway may grow beyond half a megabyte or so.
+    let mut gateway = GatewayProcess::start("trap '' XFSZ; ulimit -f 1000;");
+    let mut ask = |id: u64| gateway.ask(&call(id, "echo", "x"));
     let executed = (0..).find(|id| ask(*id)["result"].get("x-odd").is_none());
     let executed = executed.unwrap();
     assert!(executed > 10);
     for id in executed + 1..executed + 20 {
         assert_eq!(refusal(&ask(id)), "journal_write_failed");
     }
-    drop(to);
-    gateway.wait().unwrap();
+    let (server, home) = gateway.end();
     assert_eq!(server.saw().len() as u64, executed);
-    let decided = world::records(&path)
+    let decided = world::records(&home.path().join(journal::FILE_NAME))
         .iter()
         .filter(|record| record.evaluation().is_some())
         .count() as u64;

@@ -14,8 +14,7 @@ use crate::message::refusal::{
     answer_to_bad_call, answer_to_bad_message, answer_to_unknown_method,
 };
 use crate::message::{
-    Body, Classified, Id, Message, MessageError, Revision, Sender, Verb as MethodVerb, classify,
-    splice,
+    Body, Classified, Id, Message, Revision, Sender, Verb as MethodVerb, classify, splice,
 };
 
 /// What came from the client's side.
@@ -377,10 +376,5 @@ impl Proxy {
             code,
             status,
         }
-    }
-
-    /// Whether `error` leaves open which request was meant.
-    pub fn has_no_id(error: &MessageError) -> bool {
-        error.id().is_none()
     }
 }

@@ -54,7 +54,17 @@ fn serve(noted: &Seen, headers: &HeaderMap, body: &[u8]) -> Response {
         "the token was passed on"
     );
     if body.is_empty() {
-        return reply(405, "", String::new());
+        let resumed = headers.get("last-event-id").map(|id| id.to_str().unwrap());
+        return match resumed {
+            Some(event) => reply(
+                200,
+                "text/event-stream",
+                format!(
+                    "id: {event}-2\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{event},\"result\":{{\"content\":[],\"late\":true}}}}\n\n"
+                ),
+            ),
+            None => reply(405, "", String::new()),
+        };
     }
     noted.note(body);
     let message: Value = serde_json::from_slice(body).unwrap();
@@ -84,6 +94,11 @@ fn serve(noted: &Seen, headers: &HeaderMap, body: &[u8]) -> Response {
             format!(
                 ": hello\r\n\r\nid: 1\r\ndata:\r\n\r\nevent: message\r\ndata: {{\"jsonrpc\":\"2.0\",\r\ndata: \"method\":\"notifications/message\",\"params\":{{\"level\":\"info\",\"data\":1}}}}\r\n\r\ndata: {{\"jsonrpc\":\"2.0\",\"id\":424242,\"result\":{{}}}}\r\n\r\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"x-odd\":1.0 ,\"content\":[]}}}}\r\n\r\n"
             ),
+        ),
+        "resumable" => reply(
+            200,
+            "text/event-stream",
+            format!("id: {id}\nretry: 1\ndata:\n\n"),
         ),
         "broken-stream" => reply(200, "text/event-stream", ": nothing\n\n".to_owned()),
         "status" => reply(500, "text/html", "<h1>no</h1>".to_owned()),

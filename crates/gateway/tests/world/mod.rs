@@ -337,6 +337,13 @@ pub fn play_tool_server() {
                 r#"{{"protocolVersion":{},"capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"t","version":"1"}}}}"#,
                 message["params"]["protocolVersion"]
             ),
+            ("tools/call", "environment") => {
+                let names = std::env::vars_os()
+                    .map(|(name, _)| name.into_string().unwrap())
+                    .filter(|name| name.starts_with("COUNTERFOIL_") || name.starts_with("GATEWAY_"))
+                    .collect::<Vec<_>>();
+                json!({"content": [], "names": names}).to_string()
+            }
             ("tools/call", "die") => std::process::exit(7),
             ("tools/call", "silent") => continue,
             ("tools/call", "hold") => {
