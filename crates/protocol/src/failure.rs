@@ -87,7 +87,8 @@ failure_codes! {
     SignatureInvalid = "signature_invalid",
     /// The time in the header and the time in the payload differ.
     RecordTimeMismatch = "record_time_mismatch",
-    /// The first record of a stream names a predecessor, or a later one does not.
+    /// The first record of a stream or channel names a predecessor, or a later one does not, or
+    /// another record than the first says that the stream opened, or the first does not.
     RecordChainStart = "record_chain_start",
     /// The record and the commitment come from different streams.
     CommitmentStreamMismatch = "commitment_stream_mismatch",

@@ -351,6 +351,17 @@ impl UnverifiedRecord {
                 ),
             ));
         }
+        let opens = matches!(record.body, Body::Control(Event::StreamOpened));
+        if (record.sequence.get() == 0) != opens {
+            return Err(Failure::new(
+                FailureCode::RecordChainStart,
+                format!(
+                    "record {} {} the stream",
+                    record.sequence,
+                    if opens { "opens" } else { "does not open" }
+                ),
+            ));
+        }
         let id = RecordId::from_bytes(object.id());
         Ok(Self { object, id, record })
     }

@@ -91,6 +91,24 @@ pub(super) fn payload_faults(world: &World) -> Result<Vec<Case>> {
         of(REQUEST, &|p| set(p, 3, Value::Null))?,
     )?;
     add(
+        "first-does-not-open",
+        RecordChainStart,
+        "the first record says that an enforcer started",
+        parts(world, 1)?.payload(|p| {
+            set(p, 2, 0);
+            set(p, 3, Value::Null);
+        })?,
+    )?;
+    add(
+        "stream-opened-again",
+        RecordChainStart,
+        "a later record says that the stream opened",
+        of(0, &|p| {
+            set(p, 2, 8);
+            set(p, 3, id());
+        })?,
+    )?;
+    add(
         "request-without-channel",
         StructureMissingField,
         "no field 6",
