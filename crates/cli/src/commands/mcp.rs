@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use counterfoil_gateway::config::{Config, Server, Upstream};
 use counterfoil_gateway::proxy::{Caller, Direction, Proxy};
-use counterfoil_gateway::stdio::{Command, Limits, wrap};
+use counterfoil_gateway::stdio::{Command, Limits, bridge, wrap};
 use counterfoil_protocol::names::{AgentName, ServerName, SessionName};
 
 use crate::answer::{Answer, OrProblem as _, Problem};
@@ -63,16 +63,19 @@ pub(crate) fn run(command: &Mcp) -> Result<Answer, Problem> {
         call: config.gateway.call_limit,
         exit: EXIT_LIMIT,
     };
+    let proxy = Arc::new(proxy);
+    let (agent_in, agent_out) = (io::stdin(), io::stdout());
     let ended = match &server.upstream {
-        Upstream::Command(program) => {
-            wrap(Arc::new(proxy), program, io::stdin(), io::stdout(), limits)
-                .map(|_| ())
-                .or_next("check the command after `--`")
+        Upstream::Command(program) => wrap(proxy, program, agent_in, agent_out, limits)
+            .or_next("check the command after `--`, or `command` in operator.toml"),
+        Upstream::Url(url) => {
+            let handle = runtime.handle();
+            bridge(proxy, url, handle, agent_in, agent_out, limits)
+                .or_next("check `url` in operator.toml")
         }
-        Upstream::Url(_) => Err(Problem::new("not there yet")),
     };
     runtime.block_on(started.stop());
-    ended.map(|()| Answer::silent())
+    ended.map(|_| Answer::silent())
 }
 
 fn agent(command: &Mcp, config: &Config) -> Result<AgentName, Problem> {

@@ -1,0 +1,205 @@
+//! `kill -9` of each process in the middle of a session: no acknowledged record is missing, no
+//! batch or entry is there twice, every receipt verifies.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use counterfoil_protocol::commitment::UnverifiedCommitment;
+use counterfoil_protocol::keys::PublicKey;
+use counterfoil_protocol::manifest::UnverifiedManifest;
+use serde_json::json;
+
+use crate::agent::{Ended, HttpAgent};
+use crate::world::{World, wait_for};
+
+/// How many answers the agent has before the process dies, and how many more after it is back.
+const ANSWERS: u64 = 12;
+
+#[test]
+fn the_agents_gateway() {
+    survives("acme");
+}
+
+#[test]
+fn the_tools_gateway() {
+    survives("globex");
+}
+
+#[test]
+fn the_log() {
+    survives("log");
+}
+
+#[test]
+fn a_witness() {
+    survives("w1");
+}
+
+fn survives(victim: &'static str) {
+    let mut world = World::start();
+    let session = Session::start(world.url(), victim);
+    wait_for("answers before", || session.answered(ANSWERS));
+    world.kill(victim);
+    // Whatever is under way meets the dead process.
+    let met = session.tried.load(Ordering::SeqCst) + 2;
+    wait_for("calls meanwhile", || {
+        (session.tried.load(Ordering::SeqCst) >= met).then_some(())
+    });
+    world.start_process(victim);
+    let before = session.done.load(Ordering::SeqCst);
+    wait_for("answers after", || session.answered(before + ANSWERS));
+    let acknowledged = session.stop();
+
+    nothing_is_missing(&world, &acknowledged);
+    nothing_is_there_twice(&world);
+    assert!(world.verify_all_receipts() as u64 > 4 * ANSWERS);
+    for home in ["acme", "globex"] {
+        let report = world.good(&["journal", "verify", "--home", home]);
+        assert_eq!(report["verified"], true, "{report:#}");
+    }
+    // The log is whole: every entry read, the tree built again, all checkpoints compared.
+    world.stop("log");
+    world.good(&["log", "check", "--dir", "log"]);
+}
+
+/// Everything the agent was told is done was done once, and both sides have records of it.
+fn nothing_is_missing(world: &World, acknowledged: &[String]) {
+    let did = world.did();
+    let distinct: BTreeSet<&String> = did.iter().collect();
+    assert_eq!(did.len(), distinct.len(), "the tool did something twice");
+    let asked = disclosed(world, "acme", "request");
+    let decided = disclosed(world, "globex", "decision");
+    for query in acknowledged {
+        let line = format!("searched for {query:?}");
+        assert!(did.contains(&line), "{query} was answered and never done");
+        assert!(asked.contains(query), "acme has no request for {query}");
+        assert!(decided.contains(query), "globex has no decision on {query}");
+    }
+    // And the other way round: nothing was done that nobody has decided.
+    for line in &did {
+        let query = line.split('"').nth(1).unwrap();
+        assert!(decided.contains(query), "{query} was done without a decision");
+        assert!(asked.contains(query), "{query} was done without a request");
+    }
+}
+
+/// The queries in the parameters of an operator's records of one kind.
+fn disclosed(world: &World, home: &str, kind: &str) -> BTreeSet<String> {
+    let mut queries = BTreeSet::new();
+    for record in world.records(home) {
+        if record["kind"] != kind {
+            continue;
+        }
+        let sequence = record["sequence"].to_string();
+        let shown = world.good(&["journal", "show", "--home", home, &sequence]);
+        for kept in shown["kept"].as_array().unwrap() {
+            let content = kept["content"].as_str().unwrap();
+            if kept["field"] == "parameters"
+                && let Some((_, rest)) = content.split_once("\"query\":\"")
+            {
+                queries.insert(rest.split('"').next().unwrap().to_owned());
+            }
+        }
+    }
+    queries
+}
+
+/// Streams have every sequence once, and the log every entry once.
+fn nothing_is_there_twice(world: &World) {
+    for home in ["acme", "globex"] {
+        let sequences: Vec<u64> = world
+            .records(home)
+            .iter()
+            .map(|record| record["sequence"].as_u64().unwrap())
+            .collect();
+        let expected: Vec<u64> = (0..sequences.len() as u64).collect();
+        assert_eq!(sequences, expected);
+    }
+    let entries = crate::offline::log_entries(&world.path("log"));
+    let distinct: BTreeSet<&Vec<u8>> = entries.iter().collect();
+    assert_eq!(entries.len(), distinct.len(), "the log has an entry twice");
+    let keys: Vec<PublicKey> = entries
+        .iter()
+        .filter_map(|entry| UnverifiedManifest::parse(entry).ok())
+        .flat_map(|manifest| {
+            let verified = manifest.verify_first(|_| true).unwrap();
+            verified.manifest().enforcers.clone()
+        })
+        .collect();
+    let mut batches = BTreeSet::new();
+    for entry in &entries {
+        if let Ok(commitment) = UnverifiedCommitment::parse(entry) {
+            let kid = commitment.kid();
+            let key = keys.iter().find(|key| key.thumbprint() == kid).unwrap();
+            let number = commitment.verify(key).unwrap().commitment().number;
+            assert!(batches.insert((kid, number)), "batch {number} is logged twice");
+        }
+    }
+    assert!(batches.len() > 2);
+}
+
+/// An agent that calls without pause, each time with a query that nobody used before.
+#[derive(Debug)]
+struct Session {
+    tried: Arc<AtomicU64>,
+    done: Arc<AtomicU64>,
+    enough: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<String>>,
+}
+
+impl Session {
+    fn start(url: String, name: &'static str) -> Self {
+        let (tried, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let enough = Arc::new(AtomicBool::new(false));
+        let (trying, doing, ending) = (tried.clone(), done.clone(), enough.clone());
+        let thread = thread::spawn(move || {
+            let mut acknowledged = Vec::new();
+            let mut agent = None;
+            for number in 0_u64.. {
+                if ending.load(Ordering::SeqCst) {
+                    break;
+                }
+                trying.fetch_add(1, Ordering::SeqCst);
+                let query = format!("{name}-{number}");
+                let ended = match agent.take().map_or_else(|| HttpAgent::connect(&url), Ok) {
+                    Ok(mut connected) => {
+                        let ended = connected.call("search", json!({ "query": query }));
+                        agent = Some(connected);
+                        ended
+                    }
+                    Err(error) => Err(error),
+                };
+                match ended {
+                    Ok(Ended::Done(_)) => {
+                        acknowledged.push(query);
+                        doing.fetch_add(1, Ordering::SeqCst);
+                    }
+                    // A new session: the gateway of either side may have forgotten the old one.
+                    _ => {
+                        agent = None;
+                        thread::sleep(Duration::from_millis(20));
+                    }
+                }
+            }
+            acknowledged
+        });
+        Self {
+            tried,
+            done,
+            enough,
+            thread,
+        }
+    }
+
+    fn answered(&self, count: u64) -> Option<()> {
+        (self.done.load(Ordering::SeqCst) >= count).then_some(())
+    }
+
+    fn stop(self) -> Vec<String> {
+        self.enough.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap()
+    }
+}

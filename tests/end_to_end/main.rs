@@ -1,0 +1,24 @@
+//! End-to-end tests: the built `counterfoil` binary, real sockets, and peers that others wrote.
+//!
+//! `COUNTERFOIL_BIN` names the binary; without it the one beside these tests is used, which
+//! `cargo build -p counterfoil --bins --examples` makes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test stops at the first thing that goes wrong"
+)]
+
+mod agent;
+mod binaries;
+mod configuration;
+mod crashes;
+mod demo;
+mod faults;
+mod journal;
+mod offline;
+mod third_party;
+mod world;
