@@ -5,37 +5,43 @@
 //! call. So a lost call or answer leaves no gap behind, and concurrent calls may overtake each
 //! other. Spec: mcp §4.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use counterfoil_protocol::digest::RecordId;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::ChannelSequence;
-use counterfoil_protocol::record::{Acknowledgement, Body, ChannelLink, Outcome, Record, Verdict};
+use counterfoil_protocol::record::{
+    Acknowledgement, Body, ChannelLink, Decision, Outcome, Record, Verdict,
+};
 
 use crate::journal::Slot;
 
-/// How many of the counterparty's last record ids are remembered, to tell a repeat from a fork.
-const REMEMBERED: usize = 1024;
+/// How many of our records may wait to be acknowledged before calls that concern the counterparty
+/// are denied. It leaves room in one envelope for what ends the calls that are open then.
+pub(crate) const MAX_UNACKNOWLEDGED: usize = 384;
 
 /// What is known of a channel. Derived from the journal, kept under the stream's lock.
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
-    /// Our next number, and the id of our last record.
-    next: u64,
-    last: Option<RecordId>,
-    /// Our records that the counterparty has not acknowledged, oldest first.
+    /// The ids of all our records, by number.
+    sent: Vec<RecordId>,
+    /// Those that the counterparty has not acknowledged, oldest first.
     unacknowledged: VecDeque<Sent>,
-    /// Our last record that the counterparty says it holds. Only a signed acknowledgement counts;
-    /// this saves sending again what has been pushed, and is not in the journal.
+    /// The number of our last record that the counterparty says it holds, without having signed
+    /// for it. Such records need not travel with a call.
     held: Option<u64>,
-    /// The counterparty's last record without a gap before it.
-    received: Option<Acknowledgement>,
-    /// The ids of the last records received.
-    remembered: BTreeMap<u64, RecordId>,
+    /// The ids of all the counterparty's records, by number.
+    received: Vec<RecordId>,
     /// Requests received and not decided yet.
     undecided: HashSet<RecordId>,
-    /// What the counterparty said to requests of ours.
+    /// Requests being decided.
+    deciding: HashSet<RecordId>,
+    /// Requests that were decided before they could be taken in: they are not decided again.
+    decided_early: HashSet<RecordId>,
+    /// Our requests that have no outcome yet.
+    asked: HashSet<RecordId>,
+    /// What the counterparty said to them.
     answers: HashMap<RecordId, Answer>,
     /// Which request of ours a decision of the counterparty's is about.
     decisions: HashMap<RecordId, RecordId>,
@@ -50,12 +56,12 @@ pub(crate) struct Sent {
     pub(crate) bytes: Arc<Slot>,
 }
 
-/// What the counterparty has said to one request.
+/// What the counterparty has said to one request. The first word counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    pub(crate) decision: RecordId,
-    pub(crate) verdict: Verdict,
-    /// The outcome, its status and the digest of the result.
+    pub(crate) id: RecordId,
+    pub(crate) decision: Decision,
+    /// The outcome's id and content.
     pub(crate) outcome: Option<(RecordId, Outcome)>,
 }
 
@@ -71,26 +77,45 @@ pub(crate) enum Discontinuity {
 }
 
 impl Channel {
-    /// The link for our next record in this channel; none when the numbers are used up.
-    pub(crate) fn link(&self, counterparty: &OperatorName) -> Option<ChannelLink> {
-        self.next.checked_add(1)?;
-        Some(ChannelLink {
+    /// The link for our next record in this channel.
+    pub(crate) fn link(&self, counterparty: &OperatorName) -> ChannelLink {
+        ChannelLink {
             counterparty: counterparty.clone(),
-            sequence: ChannelSequence::new(self.next),
-            previous: self.last,
-            acknowledged: self.received,
-        })
+            sequence: ChannelSequence::new(self.sent.len() as u64),
+            previous: self.sent.last().copied(),
+            acknowledged: self.received(),
+        }
     }
 
     /// Notes that our next record has been made.
-    pub(crate) fn advance(&mut self, id: RecordId, bytes: Arc<Slot>) {
+    pub(crate) fn advance(&mut self, id: RecordId, body: &Body, bytes: Arc<Slot>) {
+        let sequence = self.sent.len() as u64;
         self.unacknowledged.push_back(Sent {
-            sequence: self.next,
+            sequence,
             id,
             bytes,
         });
-        self.next = self.next.saturating_add(1);
-        self.last = Some(id);
+        self.sent.push(id);
+        match body {
+            Body::Request(_) => {
+                self.asked.insert(id);
+            }
+            Body::Decision(decision) => {
+                if let Some(request) = decision.request
+                    && !self.deciding.remove(&request)
+                    && !self.undecided.remove(&request)
+                {
+                    self.decided_early.insert(request);
+                }
+            }
+            Body::Outcome(outcome) => {
+                self.asked.remove(&outcome.decision);
+                if let Some(answer) = self.answers.remove(&outcome.decision) {
+                    self.decisions.remove(&answer.id);
+                }
+            }
+            Body::Control(_) => {}
+        }
     }
 
     /// Notes the last record of ours that the counterparty says it holds.
@@ -102,20 +127,18 @@ impl Channel {
     /// side says it holds: what must travel so that it sees no gap. Empty when it has acknowledged
     /// them all. Those of `ids` always travel.
     pub(crate) fn outgoing(&self, ids: &[RecordId]) -> Vec<Sent> {
-        match self
+        let last = self
             .unacknowledged
             .iter()
-            .rposition(|sent| ids.contains(&sent.id))
-        {
-            Some(at) => self
-                .unacknowledged
-                .iter()
-                .take(at + 1)
-                .filter(|sent| Some(sent.sequence) > self.held || ids.contains(&sent.id))
-                .cloned()
-                .collect(),
-            None => Vec::new(),
-        }
+            .rposition(|sent| ids.contains(&sent.id));
+        let Some(last) = last else { return Vec::new() };
+        let travels = |sent: &&Sent| Some(sent.sequence) > self.held || ids.contains(&sent.id);
+        self.unacknowledged
+            .iter()
+            .take(last + 1)
+            .filter(travels)
+            .cloned()
+            .collect()
     }
 
     /// All our unacknowledged records.
@@ -130,47 +153,32 @@ impl Channel {
 
     /// Our last record in this channel.
     pub(crate) fn sent(&self) -> Option<Acknowledgement> {
-        let id = self.last?;
-        Some(Acknowledgement {
-            sequence: ChannelSequence::new(self.next.checked_sub(1)?),
-            id,
-        })
+        newest(&self.sent)
+    }
+
+    /// Whether our record with this number has this id.
+    pub(crate) fn has_sent(&self, acknowledged: Acknowledgement) -> bool {
+        at(&self.sent, acknowledged.sequence) == Some(acknowledged.id)
     }
 
     /// The counterparty's last record without a gap before it.
-    pub(crate) const fn received(&self) -> Option<Acknowledgement> {
-        self.received
+    pub(crate) fn received(&self) -> Option<Acknowledgement> {
+        newest(&self.received)
     }
 
-    /// The number of the counterparty's next record.
-    pub(crate) fn expected(&self) -> ChannelSequence {
-        ChannelSequence::new(
-            self.received
-                .map_or(0, |last| last.sequence.get().saturating_add(1)),
-        )
+    /// Whether the counterparty's record with this number has been taken in, and has this id.
+    pub(crate) fn has_received(&self, sequence: ChannelSequence, id: RecordId) -> bool {
+        at(&self.received, sequence) == Some(id)
     }
 
     /// Whether the request may still be decided: it was received, and not decided before.
     pub(crate) fn take_undecided(&mut self, request: RecordId) -> bool {
-        self.undecided.remove(&request)
+        self.undecided.remove(&request) && self.deciding.insert(request)
     }
 
-    /// What the counterparty said to a request of ours.
+    /// What the counterparty said to a request of ours that has no outcome yet.
     pub(crate) fn answer(&self, request: RecordId) -> Option<&Answer> {
         self.answers.get(&request)
-    }
-
-    /// Forgets the answer to a request whose outcome has been recorded.
-    pub(crate) fn forget(&mut self, request: RecordId) {
-        if let Some(answer) = self.answers.remove(&request) {
-            self.decisions.remove(&answer.decision);
-        }
-    }
-
-    /// Whether a record of the counterparty with this number and id has been taken in before, so
-    /// that its signature need not be verified again.
-    pub(crate) fn remembers(&self, sequence: ChannelSequence, id: RecordId) -> bool {
-        self.remembered.get(&sequence.get()) == Some(&id)
     }
 
     /// Takes in an authentic record of the counterparty. Says whether it is new.
@@ -179,27 +187,31 @@ impl Channel {
             return Ok(false);
         };
         let sequence = link.sequence;
-        if sequence < self.expected() {
-            return match self.remembered.get(&sequence.get()) {
-                Some(known) if *known != id => Err(Discontinuity::Fork { sequence }),
-                // Too old to remember, or the same again.
-                _ => Ok(false),
+        if let Some(known) = at(&self.received, sequence) {
+            return if known == id {
+                Ok(false)
+            } else {
+                Err(Discontinuity::Fork { sequence })
             };
         }
-        if sequence > self.expected() {
-            return Err(Discontinuity::Gap {
-                expected: self.expected(),
-            });
+        let expected = ChannelSequence::new(self.received.len() as u64);
+        if sequence > expected {
+            return Err(Discontinuity::Gap { expected });
         }
-        if link.previous != self.received.map(|last| last.id) {
+        if link.previous != self.received.last().copied() {
             return Err(Discontinuity::Fork { sequence });
         }
-        self.acknowledge(link.acknowledged)?;
-        self.received = Some(Acknowledgement { sequence, id });
-        self.remembered.insert(sequence.get(), id);
-        if self.remembered.len() > REMEMBERED {
-            self.remembered.pop_first();
+        if let Some(acknowledged) = link.acknowledged {
+            if !self.has_sent(acknowledged) {
+                return Err(Discontinuity::Acknowledgement);
+            }
+            while let Some(first) = self.unacknowledged.front()
+                && first.sequence <= acknowledged.sequence.get()
+            {
+                self.unacknowledged.pop_front();
+            }
         }
+        self.received.push(id);
         self.note(id, record);
         Ok(true)
     }
@@ -207,25 +219,29 @@ impl Channel {
     fn note(&mut self, id: RecordId, record: &Record) {
         match &record.body {
             Body::Request(_) => {
-                self.undecided.insert(id);
+                if !self.decided_early.remove(&id) {
+                    self.undecided.insert(id);
+                }
             }
             Body::Decision(decision) => {
-                if let Some(request) = decision.request {
+                if let Some(request) = decision.request.filter(|id| self.asked.contains(id))
+                    && !self.answers.contains_key(&request)
+                {
                     self.decisions.insert(id, request);
-                    let verdict = decision.evaluation.verdict;
-                    self.answers.insert(
-                        request,
-                        Answer {
-                            decision: id,
-                            verdict,
-                            outcome: None,
-                        },
-                    );
+                    let answer = Answer {
+                        id,
+                        decision: decision.clone(),
+                        outcome: None,
+                    };
+                    self.answers.insert(request, answer);
                 }
             }
             Body::Outcome(outcome) => {
+                // Whoever has ended a request of its own does not want it decided any more.
+                self.undecided.remove(&outcome.decision);
                 if let Some(request) = self.decisions.get(&outcome.decision)
                     && let Some(answer) = self.answers.get_mut(request)
+                    && answer.outcome.is_none()
                 {
                     answer.outcome = Some((id, outcome.clone()));
                 }
@@ -233,27 +249,22 @@ impl Channel {
             Body::Control(_) => {}
         }
     }
+}
 
-    fn acknowledge(&mut self, acknowledged: Option<Acknowledgement>) -> Result<(), Discontinuity> {
-        let Some(acknowledged) = acknowledged else {
-            return Ok(());
-        };
-        if acknowledged.sequence.get() >= self.next {
-            return Err(Discontinuity::Acknowledgement);
-        }
-        let known = self
-            .unacknowledged
-            .iter()
-            .find(|sent| sent.sequence == acknowledged.sequence.get())
-            .is_none_or(|sent| sent.id == acknowledged.id);
-        if !known {
-            return Err(Discontinuity::Acknowledgement);
-        }
-        while let Some(first) = self.unacknowledged.front()
-            && first.sequence <= acknowledged.sequence.get()
-        {
-            self.unacknowledged.pop_front();
-        }
-        Ok(())
+impl Answer {
+    pub(crate) const fn verdict(&self) -> Verdict {
+        self.decision.evaluation.verdict
     }
+}
+
+fn at(ids: &[RecordId], sequence: ChannelSequence) -> Option<RecordId> {
+    ids.get(usize::try_from(sequence.get()).ok()?).copied()
+}
+
+fn newest(ids: &[RecordId]) -> Option<Acknowledgement> {
+    let id = *ids.last()?;
+    Some(Acknowledgement {
+        sequence: ChannelSequence::new((ids.len() as u64).checked_sub(1)?),
+        id,
+    })
 }

@@ -6,10 +6,11 @@ use counterfoil_protocol::disclosure::DisclosedField;
 use counterfoil_protocol::names::{OperatorName, PolicyId, ReasonCode, Tier};
 use counterfoil_protocol::numbers::{Amount, UnixMillis};
 use counterfoil_protocol::record::{
-    Action, Actor, Body, Decision, Evaluation, Request, Reservation, Verdict,
+    Action, Actor, Body, Decision, Evaluation, MAX_POLICIES, Request, Reservation, Verdict,
 };
 
 use crate::call::{Call, Denial, Envelope, Party};
+use crate::channel::MAX_UNACKNOWLEDGED;
 use crate::enforcer::{Core, Enforcer};
 use crate::error::EnforcerError;
 use crate::incoming::{self, Arrival, Incoming};
@@ -116,7 +117,7 @@ impl Enforcer {
             }
         };
         self.record(
-            call, party, arrival, actor, parameters, salt, openings, ruling, input,
+            call, party, arrival, actor, parameters, salt, openings, ruling, input, now,
         )
     }
 
@@ -183,6 +184,7 @@ impl Enforcer {
         openings: Vec<Opening>,
         mut ruling: Ruling,
         input: Option<ContentDigest>,
+        now: UnixMillis,
     ) -> Result<Pending, EnforcerError> {
         let core = &self.core;
         let mut stream = core.stream();
@@ -193,7 +195,23 @@ impl Enforcer {
             Party::Incoming { .. } => arrival.and_then(|arrival| arrival.counterparty),
             Party::Local { .. } => None,
         };
-        let reservations = reserve(&stream, &actor, &mut ruling, core.environment.clock.now())?;
+        let waiting = counterparty
+            .as_ref()
+            .map_or(0, |name| stream.channel(name).waiting());
+        let crowded = waiting > MAX_UNACKNOWLEDGED;
+        if let Some(name) = counterparty.as_ref().filter(|_| crowded) {
+            ruling = Ruling::refused(
+                ReasonCode::literal("channel_unacknowledged"),
+                format!("{waiting} records wait for {name} to acknowledge them"),
+            );
+        }
+        if ruling.policies.len() > MAX_POLICIES {
+            ruling = Ruling::refused(
+                ReasonCode::literal("too_many_policies"),
+                format!("{} policies determine the verdict", ruling.policies.len()),
+            );
+        }
+        let reservations = reserve(&stream, &actor, &mut ruling, now)?;
         let action = Action {
             server: call.server.clone(),
             verb: call.verb.clone(),
@@ -211,12 +229,9 @@ impl Enforcer {
         let channel = match &counterparty {
             // A denial of our own agent's call never leaves: it is in no channel.
             Some(_) if leaves && ruling.verdict == Verdict::Deny => None,
-            Some(name) => Some(
-                stream
-                    .channel(name)
-                    .link(name)
-                    .ok_or(EnforcerError::Exhausted)?,
-            ),
+            // Nor does one more record go where too many wait already.
+            Some(_) if crowded => None,
+            Some(name) => Some(stream.channel(name).link(name)),
             None => None,
         };
         let in_channel = channel.is_some();
@@ -239,7 +254,7 @@ impl Enforcer {
                 reservations: reservations.clone(),
             }),
         };
-        let appended = core.append(&mut stream, body, openings)?;
+        let appended = core.append_at(&mut stream, now, body, openings)?;
         drop(stream);
 
         let counterparty = counterparty.filter(|_| in_channel);

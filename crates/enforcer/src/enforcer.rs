@@ -7,7 +7,7 @@ use counterfoil_durable::committer::{Committer, Options};
 use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint};
 use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
-use counterfoil_protocol::numbers::ChannelSequence;
+use counterfoil_protocol::numbers::{ChannelSequence, UnixMillis};
 use counterfoil_protocol::record::{Acknowledgement, Body, Event};
 use tokio::sync::Notify;
 
@@ -20,6 +20,10 @@ use crate::operators::Operators;
 use crate::policy::Policy;
 use crate::replay;
 use crate::stream::{Appended, Stream, Written};
+
+/// How far the clock may be behind the last record before nothing is decided any more. Within it
+/// records keep the last record's time.
+const MAX_CLOCK_BEHIND_MILLIS: u64 = 60_000;
 
 /// What an enforcer is made of.
 #[derive(Debug)]
@@ -49,12 +53,15 @@ pub struct Settings {
     pub environment: Environment,
 }
 
+/// Our last record in a channel, and the counterparty's.
+pub type ChannelHeads = (Option<Acknowledgement>, Option<Acknowledgement>);
+
 /// What an enforcer found when it started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartReport {
     /// How many records the journal held.
     pub records: u64,
-    /// How many calls an earlier run had left without an outcome. Each has one now: `unknown`.
+    /// How many calls an earlier run had left without an outcome. Each gets one: `unknown`.
     pub unresolved: u64,
 }
 
@@ -103,10 +110,12 @@ impl Enforcer {
                 owner.operator, owner.kid, settings.operator
             )));
         }
-        let ledger = Ledger::new(settings.budgets);
+        let ledger = Ledger::new(settings.budgets)?;
         let mut stream = replay::replay(&reader, settings.key.public(), &owner, ledger)?;
         let records = stream.next.get();
-        if settings.backlog_limit.is_some() {
+        let unresolved = stream.open.len() as u64;
+        let asks_log = settings.backlog_limit.is_some();
+        if asks_log {
             stream.blocked = Some(Blocked::LogUnconfirmed("not asked yet".to_owned()));
         }
         let committer = Committer::spawn(connection, writer, Options::default())?;
@@ -129,26 +138,41 @@ impl Enforcer {
             committer,
             batch_full: Notify::new(),
         };
-        let unresolved = replay::resolve_open_calls(&core)?;
-        if records == 0 {
-            core.write(Body::Control(Event::StreamOpened))?
-                .ticket
-                .wait()?;
-        }
-        let started = Event::Started {
-            policy_set: core.policy_set,
-            unresolved,
+        let enforcer = Self {
+            core: Arc::new(core),
         };
-        core.write(Body::Control(started))?.ticket.wait()?;
+        if !asks_log {
+            // There is nobody to ask whether the journal is the newest there was.
+            enforcer.begin()?;
+        }
         Ok((
-            Self {
-                core: Arc::new(core),
-            },
+            enforcer,
             StartReport {
                 records,
                 unresolved,
             },
         ))
+    }
+
+    /// Begins to work on the stream: records what a crash left open as unknown, and that this run
+    /// began. Nothing is signed before. With a log it is called once the log has confirmed the
+    /// journal: see [`crate::publish::Publisher::confirm`].
+    ///
+    /// # Errors
+    /// When the records cannot be written.
+    pub(crate) fn begin(&self) -> Result<(), EnforcerError> {
+        let core = &self.core;
+        if core.stream().begun {
+            return Ok(());
+        }
+        let unresolved = replay::resolve_open_calls(core)?;
+        let started = Event::Started {
+            policy_set: core.policy_set,
+            unresolved,
+        };
+        core.write(Body::Control(started))?.ticket.wait()?;
+        core.stream().begun = true;
+        Ok(())
     }
 
     /// The operator.
@@ -198,16 +222,24 @@ impl Enforcer {
     }
 
     /// Both heads of the channel to a counterparty: our last record, and the last of theirs
-    /// without a gap before it.
+    /// without a gap before it. Both are durable.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Blocked`] before this run has begun, or an error of the journal.
     pub fn channel_heads(
         &self,
         counterparty: &OperatorName,
-    ) -> (Option<Acknowledgement>, Option<Acknowledgement>) {
-        let stream = self.core.stream();
-        match stream.channels.get(counterparty) {
-            Some(channel) => (channel.sent(), channel.received()),
-            None => (None, None),
-        }
+    ) -> Result<ChannelHeads, EnforcerError> {
+        let heads = {
+            let stream = self.core.stream();
+            self.core.check_begun(&stream)?;
+            match stream.channels.get(counterparty) {
+                Some(channel) => (channel.sent(), channel.received()),
+                None => (None, None),
+            }
+        };
+        self.core.flush()?;
+        Ok(heads)
     }
 
     /// Notes the last record of ours that the counterparty says it holds, as its exchange API
@@ -224,6 +256,7 @@ impl Enforcer {
     /// # Errors
     /// When the record cannot be written. The message stays refused.
     pub async fn refuse_message(&self, reason: ReasonCode) -> Result<(), EnforcerError> {
+        self.core.check_open(&self.core.stream())?;
         let written = self
             .core
             .write(Body::Control(Event::MessageRefused { reason }))?;
@@ -245,10 +278,25 @@ impl Core {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this run has begun to work on the stream.
+    pub(crate) fn check_begun(&self, stream: &Stream) -> Result<(), EnforcerError> {
+        match &stream.blocked {
+            Some(blocked) => Err(EnforcerError::Blocked(blocked.clone())),
+            None if stream.begun => Ok(()),
+            None => Err(EnforcerError::Blocked(Blocked::LogUnconfirmed(
+                "not asked yet".to_owned(),
+            ))),
+        }
+    }
+
     /// Whether decisions may be made at all.
     pub(crate) fn check_open(&self, stream: &Stream) -> Result<(), EnforcerError> {
-        if let Some(blocked) = &stream.blocked {
-            return Err(EnforcerError::Blocked(blocked.clone()));
+        self.check_begun(stream)?;
+        let behind_millis = stream.last_time.since(self.environment.clock.now());
+        if behind_millis > MAX_CLOCK_BEHIND_MILLIS {
+            return Err(EnforcerError::Blocked(Blocked::ClockBehind {
+                behind_millis,
+            }));
         }
         let waiting = stream.next.get().saturating_sub(stream.unlogged.get());
         match self.backlog_limit {
@@ -278,7 +326,17 @@ impl Core {
         body: Body,
         openings: Vec<Opening>,
     ) -> Result<Appended, EnforcerError> {
-        let now = self.environment.clock.now();
+        self.append_at(stream, self.environment.clock.now(), body, openings)
+    }
+
+    /// Appends a record at the time for which it was decided.
+    pub(crate) fn append_at(
+        &self,
+        stream: &mut Stream,
+        now: UnixMillis,
+        body: Body,
+        openings: Vec<Opening>,
+    ) -> Result<Appended, EnforcerError> {
         let appended = stream.append(&self.identity, &self.committer, now, body, openings)?;
         if stream.next.get().saturating_sub(stream.unsealed.get()) >= self.batch_records {
             self.batch_full.notify_one();

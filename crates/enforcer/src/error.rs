@@ -25,6 +25,9 @@ pub enum EnforcerError {
     /// The enforcer refuses to decide for now.
     #[error("{}", .0.detail())]
     Blocked(Blocked),
+    /// The budgets of the configuration cannot be kept.
+    #[error("budgets: {0}")]
+    Budgets(String),
     /// The system has no randomness to give.
     #[error("no randomness: {0}")]
     Entropy(String),
@@ -60,6 +63,7 @@ impl EnforcerError {
             Self::Commit(_) => "journal_write_failed",
             Self::Busy => "enforcer_busy",
             Self::Blocked(blocked) => blocked.code(),
+            Self::Budgets(_) => "budgets_invalid",
             Self::Entropy(_) => "entropy_unavailable",
             Self::Exhausted => "stream_exhausted",
             Self::Protocol(failure) => failure.code().as_str(),
@@ -96,8 +100,15 @@ impl From<CommitError> for EnforcerError {
 pub enum Blocked {
     /// The log has not yet confirmed that it knows no more of this stream than the journal does.
     LogUnconfirmed(String),
-    /// The log knows commitments that the journal does not: the journal is older than its past.
-    JournalBehindLog(String),
+    /// The log and the journal contradict each other: one of them is older than its past.
+    LogDisagrees(String),
+    /// The clock is further behind the last record than can be an adjustment.
+    ClockBehind {
+        /// How far, in milliseconds.
+        behind_millis: u64,
+    },
+    /// Part of the enforcer has stopped; it works again after a restart at the earliest.
+    Failed(String),
     /// More records wait to be logged than the configuration allows.
     Backlog {
         /// How many records wait.
@@ -112,7 +123,9 @@ impl Blocked {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::LogUnconfirmed(_) => "log_unconfirmed",
-            Self::JournalBehindLog(_) => "journal_behind_log",
+            Self::LogDisagrees(_) => "log_disagrees",
+            Self::ClockBehind { .. } => "clock_behind",
+            Self::Failed(_) => "enforcer_failed",
             Self::Backlog { .. } => "log_backlog",
         }
     }
@@ -123,9 +136,13 @@ impl Blocked {
             Self::LogUnconfirmed(detail) => {
                 format!("the log has not confirmed the journal yet: {detail}")
             }
-            Self::JournalBehindLog(detail) => {
-                format!("the log knows more of this stream than the journal: {detail}")
+            Self::LogDisagrees(detail) => {
+                format!("the log and the journal contradict each other: {detail}")
             }
+            Self::ClockBehind { behind_millis } => {
+                format!("the clock is {behind_millis} ms behind the last record")
+            }
+            Self::Failed(detail) => format!("the enforcer has stopped: {detail}"),
             Self::Backlog { waiting, limit } => {
                 format!("{waiting} records wait to be logged, at most {limit} may")
             }

@@ -10,7 +10,7 @@ use counterfoil_protocol::record::{Actor, Body, Request, UnverifiedRecord, Verif
 use crate::call::{Call, Envelope, MAX_ENVELOPE_RECORDS};
 use crate::channel::Discontinuity;
 use crate::enforcer::{Core, Enforcer};
-use crate::error::EnforcerError;
+use crate::error::{Blocked, EnforcerError};
 use crate::journal::{Item, Received};
 
 /// Why something that came from another operator is refused.
@@ -100,7 +100,7 @@ impl Incoming {
                 .stream()
                 .channels
                 .get(record.issuer())
-                .is_some_and(|channel| channel.remembers(link.sequence, record.id()));
+                .is_some_and(|channel| channel.has_received(link.sequence, record.id()));
             if known && index != last {
                 continue;
             }
@@ -266,30 +266,43 @@ pub(crate) fn join(
     let mut stream = core.stream();
     let channel = stream.channel(counterparty);
     let mut received = Vec::new();
+    let mut refused = None;
     let mut refusal = None;
     for (record, bytes) in records {
-        let keep = match channel.receive(record.id(), record.record()) {
-            Ok(new) => new,
-            Err(discontinuity) => {
-                refusal = Some(Refusal::discontinuity(discontinuity));
-                // A fork is evidence against whoever signed it: it is kept. A gap is not.
-                !matches!(discontinuity, Discontinuity::Gap { .. })
-            }
+        let kept = || Received {
+            operator: counterparty.clone(),
+            bytes: bytes.clone(),
         };
-        if keep {
-            received.push(Received {
-                operator: counterparty.clone(),
-                bytes: bytes.clone(),
-            });
-        }
-        if refusal.is_some() {
-            break;
+        match channel.receive(record.id(), record.record()) {
+            Ok(true) => received.push(kept()),
+            Ok(false) => {}
+            Err(discontinuity) => {
+                let because = Refusal::discontinuity(discontinuity);
+                // A fork is evidence against whoever signed it: it is kept. A gap is not.
+                if !matches!(discontinuity, Discontinuity::Gap { .. }) {
+                    let reason = because.reason.clone();
+                    refused = Some(Item::Refused {
+                        id: record.id(),
+                        reason,
+                        record: kept(),
+                    });
+                }
+                refusal = Some(because);
+                break;
+            }
         }
     }
-    if !received.is_empty() {
+    let received = (!received.is_empty()).then_some(Item::Received(received));
+    for item in received.into_iter().chain(refused) {
         // Nobody waits for this ticket: whatever is made because of these records comes after
         // them in the same queue, and is durable only when they are.
-        let _ticket = core.committer.submit(Item::Received(received))?;
+        if let Err(error) = core.committer.submit(item) {
+            // The channel has moved on, the journal will not: the next record would acknowledge
+            // what is not there.
+            let error = EnforcerError::from(error);
+            stream.blocked = Some(Blocked::Failed(error.to_string()));
+            return Err(error);
+        }
     }
     drop(stream);
     Ok(refusal.map_or(Ok(()), Err))
@@ -350,7 +363,11 @@ impl Enforcer {
     /// # Errors
     /// When the journal has failed.
     pub fn unacknowledged(&self, counterparty: &OperatorName) -> Result<Envelope, EnforcerError> {
-        let sent = self.core.stream().channel(counterparty).unacknowledged();
+        let sent = {
+            let mut stream = self.core.stream();
+            self.core.check_begun(&stream)?;
+            stream.channel(counterparty).unacknowledged()
+        };
         self.core.flush()?;
         let records = sent
             .iter()

@@ -5,11 +5,11 @@
 //! of a budget stands in its scope, so that a balance belongs to one period and no clock is asked
 //! when records are replayed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use counterfoil_protocol::names::{AgentName, OperatorName, Scope, Unit};
 use counterfoil_protocol::numbers::{Amount, UnixMillis};
-use counterfoil_protocol::record::{Reservation, Settlement};
+use counterfoil_protocol::record::{MAX_RESERVATIONS, Reservation, Settlement};
 
 use crate::error::EnforcerError;
 
@@ -30,6 +30,18 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// What the budget is called in scopes: whom it covers and for how long, so that changing the
+    /// order of the configuration, or the amount, keeps the balance.
+    fn name(&self) -> String {
+        let or_any = |name: Option<&str>| name.unwrap_or("*").to_owned();
+        format!(
+            "budget:{}/{}/{}s",
+            or_any(self.operator.as_ref().map(OperatorName::as_str)),
+            or_any(self.agent.as_ref().map(AgentName::as_str)),
+            self.period_seconds.max(1)
+        )
+    }
+
     fn covers(&self, operator: &OperatorName, agent: &AgentName) -> bool {
         self.operator.as_ref().is_none_or(|own| own == operator)
             && self.agent.as_ref().is_none_or(|own| own == agent)
@@ -53,11 +65,27 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(budgets: Vec<Budget>) -> Self {
-        Self {
+    /// A ledger in which nothing is used yet.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Budgets`] for more budgets than a record can name, or two for the same.
+    pub(crate) fn new(budgets: Vec<Budget>) -> Result<Self, EnforcerError> {
+        if budgets.len() > MAX_RESERVATIONS {
+            return Err(EnforcerError::Budgets(format!(
+                "{} budgets, at most {MAX_RESERVATIONS} are allowed",
+                budgets.len()
+            )));
+        }
+        let names: BTreeSet<String> = budgets.iter().map(Budget::name).collect();
+        if names.len() != budgets.len() {
+            return Err(EnforcerError::Budgets(
+                "two budgets cover the same agents for the same period".to_owned(),
+            ));
+        }
+        Ok(Self {
             budgets,
             used: HashMap::new(),
-        }
+        })
     }
 
     /// What would be set aside for an action, or the first budget that has too little left.
@@ -74,15 +102,13 @@ impl Ledger {
         if points.get() == 0 {
             return Ok(Ok(reservations));
         }
-        for (index, budget) in self.budgets.iter().enumerate() {
+        for budget in &self.budgets {
             if !budget.covers(operator, agent) {
                 continue;
             }
             let period = budget.period_seconds.max(1);
             let number = now.seconds().get() / period;
-            let scope = Scope::new(format!(
-                "budget:{index}/agent:{operator}/{agent}/period:{number}"
-            ))?;
+            let scope = Scope::new(format!("{}/{operator}/{agent}/{number}", budget.name()))?;
             let used = self.used.get(&scope).copied().unwrap_or(0);
             let left = budget.points.get().saturating_sub(used);
             let Some(remaining) = left.checked_sub(points.get()) else {
@@ -152,14 +178,11 @@ impl Ledger {
     }
 
     fn limit_of(&self, reservation: &Reservation) -> u64 {
-        let index = reservation
-            .scope
-            .as_str()
-            .strip_prefix("budget:")
-            .and_then(|rest| rest.split('/').next())
-            .and_then(|number| number.parse::<usize>().ok());
-        index
-            .and_then(|index| self.budgets.get(index))
+        let scope = reservation.scope.as_str();
+        let of = |budget: &&Budget| scope.starts_with(&format!("{}/", budget.name()));
+        self.budgets
+            .iter()
+            .find(of)
             .map_or(0, |budget| budget.points.get())
     }
 }
@@ -175,6 +198,7 @@ mod tests {
             points: Amount::new(points),
             period_seconds: 60,
         }])
+        .unwrap()
     }
 
     fn quote(ledger: &Ledger, points: u64, seconds: u64) -> Result<Vec<Reservation>, Exhausted> {

@@ -40,6 +40,6 @@ mod stream;
 pub mod verify;
 
 pub use decide::{Decided, Pending};
-pub use enforcer::{Enforcer, Settings, StartReport};
+pub use enforcer::{ChannelHeads, Enforcer, Settings, StartReport};
 pub use error::{Blocked, EnforcerError};
 pub use permit::{Completion, PendingOutcome, Permit};

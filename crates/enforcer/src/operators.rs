@@ -41,12 +41,23 @@ impl Operators {
         let newest = verify_chain(&logged, trust, unlogged)?;
         let operator = newest.manifest().operator.clone();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let older = known
-            .get(&operator)
-            .is_some_and(|known| known.newest.manifest().version > newest.manifest().version);
-        if !older {
-            known.insert(operator.clone(), Known { logged, newest });
+        if let Some(held) = known.get(&operator) {
+            // One chain extends the other, or an operator has two histories.
+            let both = held.logged.iter().zip(&logged);
+            if both
+                .clone()
+                .any(|(held, new)| held.manifest != new.manifest)
+            {
+                return Err(Failure::new(
+                    FailureCode::ManifestChainBroken,
+                    format!("`{operator}` has signed two different manifests of one version"),
+                ));
+            }
+            if held.logged.len() > logged.len() {
+                return Ok(operator);
+            }
         }
+        known.insert(operator.clone(), Known { logged, newest });
         Ok(operator)
     }
 
@@ -61,6 +72,29 @@ impl Operators {
         kid: KeyThumbprint,
     ) -> Result<PublicKey, Failure> {
         self.newest(operator)?.manifest().enforcer(kid).cloned()
+    }
+
+    /// The enforcer key of an operator with this thumbprint, even if it has been revoked since.
+    ///
+    /// # Errors
+    /// [`FailureCode::OperatorUnknown`], [`FailureCode::KeyUnknown`].
+    pub fn listed_key(
+        &self,
+        operator: &OperatorName,
+        kid: KeyThumbprint,
+    ) -> Result<PublicKey, Failure> {
+        let manifests = self.manifests(operator);
+        manifests
+            .iter()
+            .rev()
+            .filter_map(|logged| UnverifiedManifest::parse(&logged.manifest).ok())
+            .find_map(|manifest| manifest.lists(kid))
+            .ok_or_else(|| {
+                Failure::new(
+                    FailureCode::KeyUnknown,
+                    format!("no manifest of {operator} lists enforcer key {kid}"),
+                )
+            })
     }
 
     /// The exchange endpoint of an operator, if it has one.

@@ -1,13 +1,16 @@
 //! A permit: the right to execute one allowed call, once, and the duty to say what became of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use counterfoil_durable::committer::Ticket;
 use counterfoil_protocol::digest::{ContentDigest, RecordId, Salt};
 use counterfoil_protocol::disclosure::{DisclosedField, salted_digest};
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::Sequence;
-use counterfoil_protocol::record::{Body, Outcome, OutcomeStatus, Reservation, Verdict};
+use counterfoil_protocol::record::{
+    Body, Decision, Outcome, OutcomeStatus, Reservation, UnverifiedRecord, Verdict,
+};
 
 use crate::call::{AnswerCheck, Envelope};
 use crate::enforcer::Enforcer;
@@ -15,7 +18,8 @@ use crate::error::EnforcerError;
 use crate::incoming;
 use crate::journal::Opening;
 
-/// An allowed call. Complete it; dropping it records that the call was not executed.
+/// An allowed call. Complete it; dropping it records that the call was not executed, or that
+/// nobody knows, once its envelope has been handed out.
 #[derive(Debug)]
 #[must_use = "dropping a permit records that the call was not executed"]
 pub struct Permit {
@@ -27,6 +31,8 @@ pub struct Permit {
     outgoing: bool,
     salt: Salt,
     reservations: Vec<Reservation>,
+    /// Whether what travels with the call has been handed out: then it may have been executed.
+    handed_out: AtomicBool,
     settled: bool,
 }
 
@@ -95,6 +101,7 @@ impl Permit {
             outgoing,
             salt,
             reservations,
+            handed_out: AtomicBool::new(false),
             settled: false,
         }
     }
@@ -114,6 +121,7 @@ impl Permit {
     /// with another call, and still this call is the one to be decided.
     pub fn request_envelope(&self) -> Option<Envelope> {
         let counterparty = self.counterparty.as_ref().filter(|_| self.outgoing)?;
+        self.handed_out.store(true, Ordering::Relaxed);
         let core = &self.enforcer.core;
         let mut envelope = core.envelope(counterparty, &[self.record], Some(self.salt));
         if envelope.records.is_empty() {
@@ -132,8 +140,8 @@ impl Permit {
 
     /// Checks the other operator's answer to an outgoing call and records what became of it.
     ///
-    /// `result` is what came back without the evidence; `executed` is false when the transport
-    /// itself failed before there was an answer.
+    /// `result` is what came back, without the evidence. When nothing came back at all, use
+    /// [`Permit::complete`] with [`OutcomeStatus::Unknown`].
     ///
     /// # Errors
     /// When the outcome cannot be recorded.
@@ -162,13 +170,6 @@ impl Permit {
             result: Some(result),
         };
         let pending = self.settle(completion, answered)?;
-        if let Some(counterparty) = &self.counterparty {
-            self.enforcer
-                .core
-                .stream()
-                .channel(counterparty)
-                .forget(self.record);
-        }
         Ok((check, pending))
     }
 
@@ -218,29 +219,60 @@ impl Permit {
             );
         };
         drop(stream);
-        match (answer.verdict, answer.outcome) {
+        // A denial names the request; why it was denied may be that the call was another.
+        if answer.verdict() == Verdict::Allow && !self.is_about_this(&answer.decision)? {
+            return invalid(
+                ReasonCode::literal("answer_mismatch"),
+                format!("{counterparty} decided something else than was asked"),
+            );
+        }
+        match (answer.verdict(), answer.outcome) {
             (Verdict::Deny, _) => Ok(AnswerCheck::Refused {
-                decision: answer.decision,
+                decision: answer.id,
             }),
             (Verdict::Allow, None) => invalid(
                 ReasonCode::literal("outcome_missing"),
                 format!("{counterparty} allowed the call and sent no outcome"),
             ),
-            (Verdict::Allow, Some((id, outcome))) => {
-                let attested =
-                    salt.map(|salt| salted_digest(&salt, DisclosedField::Result, result));
-                if attested.is_none() || outcome.result != attested {
-                    return invalid(
-                        ReasonCode::literal("result_mismatch"),
-                        "the result is not the one that was signed for".to_owned(),
-                    );
+            (Verdict::Allow, Some((id, outcome))) => match outcome.status {
+                OutcomeStatus::Succeeded | OutcomeStatus::Failed => {
+                    let attested =
+                        salt.map(|salt| salted_digest(&salt, DisclosedField::Result, result));
+                    if attested.is_none() || outcome.result != attested {
+                        return invalid(
+                            ReasonCode::literal("result_mismatch"),
+                            "the result is not the one that was signed for".to_owned(),
+                        );
+                    }
+                    let succeeded = outcome.status == OutcomeStatus::Succeeded;
+                    Ok(AnswerCheck::Attested {
+                        outcome: id,
+                        succeeded,
+                    })
                 }
-                Ok(AnswerCheck::Attested {
-                    outcome: id,
-                    succeeded: outcome.status == OutcomeStatus::Succeeded,
-                })
-            }
+                OutcomeStatus::NotExecuted => Ok(AnswerCheck::Refused { decision: id }),
+                OutcomeStatus::Unknown
+                | OutcomeStatus::RefusedByCounterparty
+                | OutcomeStatus::EvidenceInvalid => invalid(
+                    ReasonCode::literal("outcome_unknown"),
+                    format!("{counterparty} does not say what became of the call"),
+                ),
+            },
         }
+    }
+
+    /// Whether the counterparty's decision is about what our request asked for.
+    fn is_about_this(&self, decision: &Decision) -> Result<bool, EnforcerError> {
+        let request = UnverifiedRecord::parse(&self.bytes)?;
+        let Body::Request(request) = &request.unverified_content().body else {
+            return Ok(false);
+        };
+        // The tier is each side's own judgement.
+        Ok(decision.actor == request.actor
+            && decision.action.server == request.action.server
+            && decision.action.verb == request.action.verb
+            && decision.action.tool == request.action.tool
+            && decision.parameters == request.parameters)
     }
 
     fn settle(
@@ -267,15 +299,10 @@ impl Permit {
         );
         let mut stream = core.stream();
         let settlements = stream.ledger.settlements(&self.reservations, used);
-        let channel = match &self.counterparty {
-            Some(name) => Some(
-                stream
-                    .channel(name)
-                    .link(name)
-                    .ok_or(EnforcerError::Exhausted)?,
-            ),
-            None => None,
-        };
+        let channel = self
+            .counterparty
+            .as_ref()
+            .map(|name| stream.channel(name).link(name));
         let body = Body::Outcome(Outcome {
             channel,
             decision: self.record,
@@ -305,8 +332,13 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.settled {
+            let status = if *self.handed_out.get_mut() {
+                OutcomeStatus::Unknown
+            } else {
+                OutcomeStatus::NotExecuted
+            };
             let completion = Completion {
-                status: OutcomeStatus::NotExecuted,
+                status,
                 result: None,
             };
             // A journal that cannot be written to has stopped everything already.

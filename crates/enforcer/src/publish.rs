@@ -176,11 +176,15 @@ impl Publisher {
         };
         match compare_with_log(&self.reader, &logged)? {
             Some(difference) => {
-                let blocked = Blocked::JournalBehindLog(difference);
+                let blocked = Blocked::LogDisagrees(difference);
                 self.enforcer.set_blocked(Some(blocked.clone()));
                 Err(EnforcerError::Blocked(blocked))
             }
             None => {
+                let enforcer = self.enforcer.clone();
+                tokio::task::spawn_blocking(move || enforcer.begin())
+                    .await
+                    .map_err(|error| EnforcerError::Commit(error.to_string()))??;
                 self.enforcer.set_blocked(None);
                 Ok(())
             }
@@ -265,6 +269,13 @@ pub fn compare_with_log(
     reader: &JournalReader,
     logged: &LoggedStream,
 ) -> Result<Option<String>, EnforcerError> {
+    let proved = reader.proved_batches()?;
+    if logged.batches < proved {
+        return Ok(Some(format!(
+            "the log knows {} batches, the journal holds its proofs for {proved}",
+            logged.batches
+        )));
+    }
     let Some(last) = logged.batches.checked_sub(1) else {
         return Ok(None);
     };

@@ -5,19 +5,21 @@
 //! cut tail that took the batches along is found by asking the log (see [`crate::publish`]) or the
 //! counterparty, which have seen what is missing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use counterfoil_protocol::batch::BatchTree;
 use counterfoil_protocol::commitment::UnverifiedCommitment;
-use counterfoil_protocol::digest::{CheckpointDigest, CommitmentDigest, RecordId};
+use counterfoil_protocol::digest::{CheckpointDigest, CommitmentDigest};
 use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::{BatchNumber, Sequence};
-use counterfoil_protocol::record::{Beacon, Body, Outcome, OutcomeStatus, UnverifiedRecord};
+use counterfoil_protocol::record::{
+    Acknowledgement, Beacon, Body, Outcome, OutcomeStatus, UnverifiedRecord,
+};
 use counterfoil_tlog::tlog_proof::TlogProof;
 
-use crate::channel::{Channel, Discontinuity};
+use crate::channel::Discontinuity;
 use crate::enforcer::Core;
 use crate::error::EnforcerError;
 use crate::journal::{BatchRow, Identity, JournalReader, Slot};
@@ -64,8 +66,7 @@ pub(crate) fn replay_with(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Stream, EnforcerError> {
     let mut stream = Stream::new(ledger);
-    let mut decided: HashSet<RecordId> = HashSet::new();
-    let mut acknowledged: BTreeMap<OperatorName, u64> = BTreeMap::new();
+    let mut acknowledged: BTreeMap<OperatorName, Acknowledgement> = BTreeMap::new();
     let seen = acknowledged_by_counterparties(reader)?;
     let gone = Arc::new(Slot::default());
     gone.abandon();
@@ -85,13 +86,10 @@ pub(crate) fn replay_with(
                     .map_err(|failure| broken(format!("record {sequence}: {failure}")))?;
             }
             let content = record.unverified_content();
-            if let Body::Decision(decision) = &content.body {
-                decided.extend(decision.request);
-            }
             if let Some(link) = content.channel()
                 && let Some(ack) = link.acknowledged
             {
-                acknowledged.insert(link.counterparty.clone(), ack.sequence.get());
+                acknowledged.insert(link.counterparty.clone(), ack);
             }
             stream.last_time = content.time;
             let settled = content.channel().is_some_and(|link| {
@@ -116,7 +114,7 @@ pub(crate) fn replay_with(
         ));
     }
     (stream.unsealed, stream.unlogged) = batches.finish(stream.next)?;
-    replay_received(reader, &mut stream, &decided)?;
+    replay_received(reader, &mut stream)?;
     check_acknowledged(&stream, &acknowledged)?;
     stream.beacon = newest_beacon(reader)?;
     Ok(stream)
@@ -135,15 +133,10 @@ pub(crate) fn resolve_open_calls(core: &Core) -> Result<u64, EnforcerError> {
         else {
             return Ok(count);
         };
-        let channel = match &call.counterparty {
-            Some(counterparty) => Some(
-                stream
-                    .channel(counterparty)
-                    .link(counterparty)
-                    .ok_or(EnforcerError::Exhausted)?,
-            ),
-            None => None,
-        };
+        let channel = call
+            .counterparty
+            .as_ref()
+            .map(|name| stream.channel(name).link(name));
         // Whatever it was may have been done: what was set aside counts as used.
         let settlements = stream.ledger.settlements(&call.reservations, true);
         let body = Body::Outcome(Outcome {
@@ -188,7 +181,7 @@ fn own_record(
     }
     if let Some(link) = content.channel() {
         let known = stream.channels.get(&link.counterparty);
-        let expected = known.and_then(|channel| channel.link(&link.counterparty));
+        let expected = known.map(|channel| channel.link(&link.counterparty));
         let follows = match &expected {
             Some(expected) => {
                 expected.sequence == link.sequence && expected.previous == link.previous
@@ -339,11 +332,7 @@ fn acknowledged_by_counterparties(
 
 /// Takes in what other operators sent. Their signatures were verified before it was written, and
 /// are verified again by `journal verify`, which has their manifests.
-fn replay_received(
-    reader: &JournalReader,
-    stream: &mut Stream,
-    decided: &HashSet<RecordId>,
-) -> Result<(), EnforcerError> {
+fn replay_received(reader: &JournalReader, stream: &mut Stream) -> Result<(), EnforcerError> {
     let mut after = 0;
     loop {
         let page = reader.received(after, PAGE)?;
@@ -358,37 +347,38 @@ fn replay_received(
                     "received record {number} is of another operator"
                 )));
             }
-            // A fork or gap was refused when it came, and is kept as evidence.
-            let channel = stream.channel(&row.operator);
-            let id = record.id();
-            if let Err(Discontinuity::Acknowledgement) =
-                channel.receive(id, record.unverified_content())
-            {
-                return Err(broken(format!(
-                    "`{}` acknowledges a record that the journal does not hold",
-                    row.operator
-                )));
+            // Only what continued its channel is in this table.
+            let taken = stream
+                .channel(&row.operator)
+                .receive(record.id(), record.unverified_content());
+            if !matches!(taken, Ok(true)) {
+                return Err(broken(match taken {
+                    Err(Discontinuity::Acknowledgement) => format!(
+                        "`{}` acknowledges a record that the journal does not hold",
+                        row.operator
+                    ),
+                    _ => format!(
+                        "received record {number} does not continue the channel of `{}`",
+                        row.operator
+                    ),
+                }));
             }
-        }
-    }
-    for channel in stream.channels.values_mut() {
-        for request in decided {
-            channel.take_undecided(*request);
         }
     }
     Ok(())
 }
 
-/// Whatever our records acknowledge, we must have received.
+/// Whatever our records acknowledge, we must have received: that very record.
 fn check_acknowledged(
     stream: &Stream,
-    acknowledged: &BTreeMap<OperatorName, u64>,
+    acknowledged: &BTreeMap<OperatorName, Acknowledgement>,
 ) -> Result<(), EnforcerError> {
-    for (operator, sequence) in acknowledged {
-        let received = stream.channels.get(operator).and_then(Channel::received);
-        if received.is_none_or(|received| received.sequence.get() < *sequence) {
+    for (operator, last) in acknowledged {
+        let channel = stream.channels.get(operator);
+        if !channel.is_some_and(|channel| channel.has_received(last.sequence, last.id)) {
             return Err(broken(format!(
-                "a record acknowledges record {sequence} of `{operator}`, which is missing"
+                "a record acknowledges record {} of `{operator}`, which is missing",
+                last.sequence
             )));
         }
     }

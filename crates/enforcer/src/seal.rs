@@ -46,6 +46,10 @@ impl Sealer {
         })
     }
 
+    pub(crate) const fn enforcer(&self) -> &Enforcer {
+        &self.enforcer
+    }
+
     /// Waits until a batch is full.
     pub async fn full(&self) {
         self.enforcer.core.batch_full.notified().await;
@@ -67,6 +71,10 @@ impl Sealer {
         let core = &self.enforcer.core;
         let (first, beacon) = {
             let stream = core.stream();
+            if !stream.begun {
+                // The journal may be older than its past: nothing is signed on top of it.
+                return Ok(false);
+            }
             (stream.unsealed, stream.beacon)
         };
         let records = self.reader.records(first, core.batch_records)?;

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::enforcer::Enforcer;
-use crate::error::EnforcerError;
+use crate::error::{Blocked, EnforcerError};
 use crate::publish::{LogClient, Publisher};
 use crate::seal::Sealer;
 
@@ -74,6 +74,7 @@ async fn seal(
     sealed: mpsc::Sender<()>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let enforcer = sealer.enforcer().clone();
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -87,7 +88,7 @@ async fn seal(
             (sealer, result)
         });
         let Ok((returned, result)) = work.await else {
-            tracing::error!("sealing stopped");
+            stop_deciding(&enforcer, "sealing ended unexpectedly");
             return;
         };
         sealer = returned;
@@ -96,7 +97,7 @@ async fn seal(
             // A wake-up that is already waiting is enough.
             Ok(_) => drop(sealed.try_send(())),
             Err(error) => {
-                tracing::error!(%error, "a batch could not be sealed; nothing is decided any more");
+                stop_deciding(&enforcer, &format!("a batch could not be sealed: {error}"));
                 return;
             }
         }
@@ -104,6 +105,12 @@ async fn seal(
             return;
         }
     }
+}
+
+/// Records that are never sealed must not go on piling up.
+fn stop_deciding(enforcer: &Enforcer, why: &str) {
+    tracing::error!(why, "nothing is decided any more");
+    enforcer.set_blocked(Some(Blocked::Failed(why.to_owned())));
 }
 
 async fn publish(

@@ -35,6 +35,8 @@ pub(crate) struct Stream {
     pub(crate) unlogged: Sequence,
     pub(crate) beacon: Option<Beacon>,
     pub(crate) blocked: Option<Blocked>,
+    /// Whether this run has said in the stream that it began. Before that nothing is signed.
+    pub(crate) begun: bool,
 }
 
 /// An allowed call whose outcome is not known yet.
@@ -76,6 +78,7 @@ impl Stream {
             unlogged: Sequence::new(0),
             beacon: None,
             blocked: None,
+            begun: false,
         }
     }
 
@@ -139,7 +142,8 @@ impl Stream {
     pub(crate) fn note(&mut self, id: RecordId, record: &Record, slot: &Arc<Slot>) {
         if let Some(link) = record.channel() {
             let counterparty = link.counterparty.clone();
-            self.channel(&counterparty).advance(id, Arc::clone(slot));
+            self.channel(&counterparty)
+                .advance(id, &record.body, Arc::clone(slot));
         }
         if let Body::Outcome(outcome) = &record.body
             && let Some(call) = self.open.remove(&outcome.decision)

@@ -7,15 +7,17 @@
 use std::path::Path;
 
 use counterfoil_protocol::digest::KeyThumbprint;
+use counterfoil_protocol::disclosure::DisclosedField;
 use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::numbers::{BatchNumber, Sequence};
 use counterfoil_protocol::record::{Acknowledgement, UnverifiedRecord};
 use counterfoil_protocol::trust::Trust;
 use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::leaf_hash;
 
 use crate::error::EnforcerError;
-use crate::journal::JournalReader;
+use crate::journal::{JournalReader, Opening};
 use crate::ledger::Ledger;
 use crate::operators::Operators;
 use crate::publish::{LoggedStream, compare_with_log};
@@ -25,7 +27,7 @@ use crate::stream::Stream;
 /// What was found wrong with a journal, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// A stable code: `file`, `chain`, `received`, `log_proof`, `log` or `counterparty`.
+    /// A stable code: `file`, `chain`, `openings`, `received`, `log_proof`, `log` or `counterparty`.
     pub code: &'static str,
     /// What and where, for people.
     pub detail: String,
@@ -54,7 +56,7 @@ pub struct JournalReport {
 
 /// What others know of the journal.
 #[derive(Clone, Debug, Default)]
-pub struct Witnesses<'a> {
+pub struct Others<'a> {
     /// What the log says.
     pub log: Option<&'a LoggedStream>,
     /// What counterparties say they have received last.
@@ -71,7 +73,7 @@ pub fn verify(
     key: &PublicKey,
     operators: &Operators,
     trust: &Trust,
-    others: &Witnesses<'_>,
+    others: &Others<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<JournalReport, EnforcerError> {
     let reader = JournalReader::open(path)?;
@@ -95,11 +97,12 @@ pub fn verify(
     if let Err(error) = reader.check_file() {
         report.add("file", error.to_string());
     }
-    let ledger = Ledger::new(Vec::new());
+    let ledger = Ledger::new(Vec::new())?;
     match replay_with(&reader, key, &identity, ledger, Signatures::All, progress) {
         Ok(stream) => report.take(&stream, others),
         Err(error) => report.add("chain", error.to_string()),
     }
+    verify_openings(&reader, &mut report)?;
     verify_received(&reader, operators, &mut report)?;
     verify_proofs(&reader, trust, &mut report)?;
     if let Some(logged) = others.log
@@ -120,7 +123,7 @@ impl JournalReport {
         self.findings.push(Finding { code, detail });
     }
 
-    fn take(&mut self, stream: &Stream, others: &Witnesses<'_>) {
+    fn take(&mut self, stream: &Stream, others: &Others<'_>) {
         self.records = stream.next.get();
         self.unsealed = self.records.saturating_sub(stream.unsealed.get());
         self.unlogged = self.records.saturating_sub(stream.unlogged.get());
@@ -129,22 +132,54 @@ impl JournalReport {
             let Some(acknowledged) = acknowledged else {
                 continue;
             };
-            let sent = stream
-                .channels
-                .get(counterparty)
-                .and_then(|channel| channel.sent());
-            if sent.is_none_or(|sent| sent.sequence < acknowledged.sequence) {
+            let channel = stream.channels.get(counterparty);
+            if !channel.is_some_and(|channel| channel.has_sent(*acknowledged)) {
                 self.add(
                     "counterparty",
                     format!(
-                        "{counterparty} has received record {} of the channel, the journal ends {}",
-                        acknowledged.sequence,
-                        sent.map_or("before the first".to_owned(), |sent| format!(
-                            "at {}",
-                            sent.sequence
-                        ))
+                        "{counterparty} has received record {} of the channel as {}, which the \
+                         journal does not hold",
+                        acknowledged.sequence, acknowledged.id
                     ),
                 );
+            }
+        }
+    }
+}
+
+/// What is kept to open the salted digests must still open them.
+fn verify_openings(
+    reader: &JournalReader,
+    report: &mut JournalReport,
+) -> Result<(), EnforcerError> {
+    let mut next = Sequence::new(0);
+    loop {
+        let page = reader.records(next, 1024)?;
+        let Some((last, _)) = page.last() else {
+            return Ok(());
+        };
+        next = last.next().ok_or(EnforcerError::Exhausted)?;
+        for (sequence, bytes) in page {
+            let Ok(record) = UnverifiedRecord::parse(&bytes) else {
+                continue;
+            };
+            let (_, openings) = reader.record(sequence)?;
+            let content = record.unverified_content();
+            for field in DisclosedField::ALL {
+                let held = content.disclosable(field);
+                let opening = openings.iter().find(|opening| opening.field == field);
+                let opens = opening
+                    .and_then(Opening::disclosure)
+                    .is_none_or(|disclosure| Some(disclosure.digest()) == held);
+                if held.is_some() != opening.is_some() || !opens {
+                    report.add(
+                        "openings",
+                        format!(
+                            "what opens the {} of record {sequence} was changed",
+                            field.name()
+                        ),
+                    );
+                }
             }
         }
     }
@@ -164,7 +199,8 @@ fn verify_received(
         after = last.number;
         for row in page {
             let verified = UnverifiedRecord::parse(&row.bytes).and_then(|record| {
-                let key = operators.enforcer_key(record.issuer(), record.kid())?;
+                // What was signed before a key was revoked keeps its worth.
+                let key = operators.listed_key(record.issuer(), record.kid())?;
                 record.verify(&key)
             });
             match verified {
@@ -185,7 +221,7 @@ fn verify_proofs(
     trust: &Trust,
     report: &mut JournalReport,
 ) -> Result<(), EnforcerError> {
-    let mut next = counterfoil_protocol::numbers::BatchNumber::new(0);
+    let mut next = BatchNumber::new(0);
     loop {
         let page = reader.batches(next, 1024)?;
         let Some(last) = page.last() else {

@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use counterfoil_enforcer::call::{AnswerCheck, Envelope, Party};
 use counterfoil_enforcer::{Completion, Decided};
-use counterfoil_protocol::record::OutcomeStatus;
+use counterfoil_protocol::digest::RecordId;
+use counterfoil_protocol::numbers::{ChannelSequence, Sequence, UnixMillis};
+use counterfoil_protocol::record::{
+    Acknowledgement, Body, ChannelLink, Outcome, OutcomeStatus, Record,
+};
 use support::{World, allowed, ask, call, denied, hear, local, name};
 
 const PARAMETERS: &[u8] = br#"{"name":"read","arguments":{}}"#;
@@ -51,9 +55,12 @@ fn a_call_crosses_and_both_halves_match() {
         assert_eq!(acme.waiting(&name("globex.example")), 1, "round {round}");
         assert_eq!(globex.waiting(&name("acme.example")), 2);
     }
-    let (sent, received) = acme.channel_heads(&name("globex.example"));
+    let (sent, received) = acme.channel_heads(&name("globex.example")).unwrap();
     assert_eq!(sent.unwrap().sequence.get(), 5);
-    assert_eq!(received, globex.channel_heads(&name("acme.example")).0);
+    assert_eq!(
+        received,
+        globex.channel_heads(&name("acme.example")).unwrap().0
+    );
 }
 
 #[test]
@@ -227,9 +234,12 @@ fn concurrent_calls_overtake_each_other() {
             });
         }
     });
-    let (sent, received) = acme.channel_heads(&name("globex.example"));
+    let (sent, received) = acme.channel_heads(&name("globex.example")).unwrap();
     assert_eq!(sent.unwrap().sequence.get(), 16 * 20 * 2 - 1);
-    assert_eq!(received, globex.channel_heads(&name("acme.example")).0);
+    assert_eq!(
+        received,
+        globex.channel_heads(&name("acme.example")).unwrap().0
+    );
 }
 
 #[test]
@@ -265,8 +275,8 @@ fn lost_calls_and_answers_leave_no_gap() {
     assert_eq!(globex.ingest(&rest).unwrap(), name("acme.example"));
     assert_eq!(globex.ingest(&rest).unwrap(), name("acme.example"));
     assert_eq!(
-        globex.channel_heads(&name("acme.example")).1,
-        acme.channel_heads(&name("globex.example")).0
+        globex.channel_heads(&name("acme.example")).unwrap().1,
+        acme.channel_heads(&name("globex.example")).unwrap().0
     );
 }
 
@@ -316,4 +326,87 @@ fn globex_record(world: &World, globex: &counterfoil_enforcer::Enforcer) -> Arc<
     );
     let _ = world;
     permit.request_envelope().unwrap().records.pop().unwrap()
+}
+
+#[test]
+fn a_request_counts_once_however_it_arrives() {
+    let world = World::new();
+    let (acme, globex) = (world.open("acme.example"), world.open("globex.example"));
+    let lost = ask(&acme, "read", PARAMETERS);
+    let permit = ask(&acme, "read", PARAMETERS);
+    let whole = permit.request_envelope().unwrap();
+    let mut stripped = whole.clone();
+    stripped.records.remove(0);
+    // Denied because a record before it was taken out on the way; the denial names it.
+    let denial = denied(hear(&globex, "read", PARAMETERS, &stripped));
+    assert_eq!(denial.reason.as_str(), "channel_gap");
+    // So it stays denied when it comes again with nothing missing, now and after a restart.
+    let again = denied(hear(&globex, "read", PARAMETERS, &whole));
+    assert_eq!(again.reason.as_str(), "request_replayed");
+    globex.close().unwrap();
+    let globex = world.open("globex.example");
+    let again = denied(hear(&globex, "read", PARAMETERS, &whole));
+    assert_eq!(again.reason.as_str(), "request_replayed");
+
+    // A request that its own side has ended is not executed either, whoever kept a copy of it.
+    let withdrawn = lost.request_envelope().unwrap();
+    drop(lost);
+    let next = ask(&acme, "read", PARAMETERS).request_envelope().unwrap();
+    allowed(hear(&globex, "read", PARAMETERS, &next))
+        .complete(succeeded())
+        .unwrap()
+        .wait()
+        .unwrap();
+    let late = denied(hear(&globex, "read", PARAMETERS, &withdrawn));
+    assert_eq!(late.reason.as_str(), "request_replayed");
+}
+
+#[test]
+fn a_lying_acknowledgement_is_refused_and_survives_a_restart() {
+    let world = World::new();
+    let globex = world.open("globex.example");
+    let acme = support::enforcer_key("acme.example");
+    let record = Record {
+        sequence: Sequence::new(1),
+        previous: Some(RecordId::from_bytes([1; 32])),
+        time: UnixMillis::new(support::NOW),
+        beacon: None,
+        body: Body::Outcome(Outcome {
+            channel: Some(ChannelLink {
+                counterparty: name("globex.example"),
+                sequence: ChannelSequence::new(0),
+                previous: None,
+                acknowledged: Some(Acknowledgement {
+                    sequence: ChannelSequence::new(99),
+                    id: RecordId::from_bytes([9; 32]),
+                }),
+            }),
+            decision: RecordId::from_bytes([2; 32]),
+            answer: None,
+            status: OutcomeStatus::Unknown,
+            result: None,
+            settlements: Vec::new(),
+        }),
+    };
+    let lie = record
+        .prepare(&name("acme.example"), acme.public().thumbprint())
+        .sign(&acme);
+    let envelope = Envelope {
+        records: vec![lie.into()],
+        salt: None,
+    };
+    for _ in 0..2 {
+        let refused = globex.ingest(&envelope).unwrap_err();
+        assert!(
+            refused.to_string().contains("acknowledgement_invalid"),
+            "{refused}"
+        );
+    }
+    globex.close().unwrap();
+    world.open("globex.example");
+    let connection = rusqlite::Connection::open(world.journal("globex.example")).unwrap();
+    let kept: u64 = connection
+        .query_row("SELECT count(*) FROM refused", (), |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, 1, "evidence is kept once");
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use counterfoil_enforcer::journal::JournalReader;
 use counterfoil_enforcer::receipts::ReceiptBuilder;
 use counterfoil_enforcer::seal::Sealer;
-use counterfoil_enforcer::verify::{Witnesses, verify};
+use counterfoil_enforcer::verify::{Others, verify};
 use counterfoil_enforcer::{Completion, EnforcerError};
 use counterfoil_protocol::numbers::Sequence;
 use counterfoil_protocol::record::{Body, OutcomeStatus, UnverifiedRecord};
@@ -82,7 +82,7 @@ fn findings(world: &World) -> BTreeSet<&'static str> {
         enforcer_key(ACME).public(),
         &world.operators,
         &world.trust,
-        &Witnesses::default(),
+        &Others::default(),
         &mut |_| (),
     )
     .unwrap();
@@ -148,7 +148,7 @@ fn every_kind_of_tampering_is_found_at_start_and_by_verify() {
 fn a_cut_that_takes_everything_along_is_found_by_the_counterparty() {
     let world = filled();
     let globex = world.open("globex.example");
-    let seen = globex.channel_heads(&name(ACME)).1;
+    let seen = globex.channel_heads(&name(ACME)).unwrap().1;
     tamper(
         &world.journal(ACME),
         "DELETE FROM batch WHERE number = 1;
@@ -160,7 +160,7 @@ fn a_cut_that_takes_everything_along_is_found_by_the_counterparty() {
         enforcer_key(ACME).public(),
         &world.operators,
         &world.trust,
-        &Witnesses {
+        &Others {
             log: None,
             counterparties: &[(name("globex.example"), seen)],
         },
@@ -313,7 +313,7 @@ fn records_never_go_back_in_time() {
         .unwrap()
         .wait()
         .unwrap();
-    world.clock.set(support::NOW - 3_600_000);
+    world.clock.set(support::NOW - 30_000);
     let decided = acme
         .authorize(&call("read", PARAMETERS), &local())
         .unwrap()
@@ -341,6 +341,70 @@ fn records_never_go_back_in_time() {
         .collect();
     assert!(times.is_sorted(), "{times:?}");
     assert_eq!(findings(&world), BTreeSet::new());
+}
+
+#[test]
+fn a_clock_far_behind_the_records_stops_deciding() {
+    let world = World::new();
+    let acme = world.open(ACME);
+    world.clock.set(support::NOW - 3_600_000);
+    let refused = acme
+        .authorize(&call("read", PARAMETERS), &local())
+        .unwrap_err();
+    assert_eq!(refused.code(), "clock_behind");
+    world.clock.set(support::NOW);
+    allowed(
+        acme.authorize(&call("read", PARAMETERS), &local())
+            .unwrap()
+            .wait()
+            .unwrap(),
+    )
+    .complete(succeeded())
+    .unwrap()
+    .wait()
+    .unwrap();
+}
+
+#[test]
+fn what_opens_a_digest_cannot_be_changed_unnoticed() {
+    for sql in [
+        "UPDATE record SET openings = NULL WHERE sequence = 4",
+        "UPDATE record SET openings = (SELECT openings FROM record WHERE sequence = 5) \
+         WHERE sequence = 4",
+    ] {
+        let world = filled();
+        tamper(&world.journal(ACME), sql);
+        assert_eq!(findings(&world), BTreeSet::from(["openings"]), "{sql}");
+    }
+}
+
+#[test]
+fn nothing_is_signed_before_the_log_has_confirmed_the_journal() {
+    let world = filled();
+    let mut settings = world.settings(ACME);
+    settings.backlog_limit = Some(1000);
+    let (acme, report) = counterfoil_enforcer::Enforcer::open(settings).unwrap();
+    let refused = acme
+        .authorize(&call("read", PARAMETERS), &local())
+        .unwrap_err();
+    assert_eq!(refused.code(), "log_unconfirmed");
+    assert_eq!(
+        acme.unacknowledged(&name("globex.example"))
+            .unwrap_err()
+            .code(),
+        "log_unconfirmed"
+    );
+    assert_eq!(
+        acme.channel_heads(&name("globex.example"))
+            .unwrap_err()
+            .code(),
+        "log_unconfirmed"
+    );
+    assert_eq!(Sealer::new(acme.clone()).unwrap().seal().unwrap(), 0);
+    acme.close().unwrap();
+    let reader = JournalReader::open(&world.journal(ACME)).unwrap();
+    let next = Sequence::new(report.records);
+    assert!(reader.records(next, 1).unwrap().is_empty());
 }
 
 #[test]

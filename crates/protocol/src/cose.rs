@@ -40,6 +40,7 @@ pub const MAX_BYTES: usize = 65_535;
 
 const OUTER: Limits = Limits {
     max_bytes: MAX_BYTES,
+    max_items: 16,
     max_depth: 4,
     tags: &[TAG_SIGN1],
 };

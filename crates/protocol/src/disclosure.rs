@@ -28,6 +28,9 @@ pub enum DisclosedField {
 }
 
 impl DisclosedField {
+    /// All of them, in the order of their keys.
+    pub const ALL: [Self; 3] = [Self::Parameters, Self::EvaluationInput, Self::Result];
+
     /// The field's key in the record.
     pub const fn key(self) -> u64 {
         match self {
@@ -51,7 +54,7 @@ impl DisclosedField {
     /// # Errors
     /// [`FailureCode::StructureOutOfRange`] when no field that can be disclosed has it.
     pub fn from_key(key: u64) -> Result<Self, Failure> {
-        [Self::Parameters, Self::EvaluationInput, Self::Result]
+        Self::ALL
             .into_iter()
             .find(|field| field.key() == key)
             .ok_or_else(|| {

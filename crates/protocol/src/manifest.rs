@@ -147,6 +147,12 @@ impl UnverifiedManifest {
         self.object.header.kid
     }
 
+    /// The enforcer key with this thumbprint that it lists, not to be relied on.
+    pub fn lists(&self, kid: KeyThumbprint) -> Option<PublicKey> {
+        let mut keys = self.manifest.enforcers.iter();
+        keys.find(|key| key.thumbprint() == kid).cloned()
+    }
+
     /// Checks it as the first version: signed by a root key that it lists and that `trusted`
     /// accepts.
     ///

@@ -104,7 +104,7 @@ text_type! {
 }
 text_type! {
     /// What a budget covers, such as `agent:support-bot`.
-    Scope, "ledger scope", 512, is_printable
+    Scope, "ledger scope", 1100, is_printable
 }
 text_type! {
     /// The unit of a ledger amount, such as `RISK_POINTS`.

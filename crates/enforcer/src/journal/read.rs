@@ -201,6 +201,15 @@ impl JournalReader {
             .optional()?)
     }
 
+    /// How many batches have a proof of the log.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`].
+    pub fn proved_batches(&self) -> Result<u64, EnforcerError> {
+        let sql = "SELECT count(*) FROM batch WHERE log_proof IS NOT NULL";
+        Ok(self.connection().query_row(sql, (), |row| row.get(0))?)
+    }
+
     /// The log's proof for the newest logged batch.
     ///
     /// # Errors

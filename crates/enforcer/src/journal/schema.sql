@@ -18,6 +18,15 @@ CREATE TABLE received (
     bytes    BLOB NOT NULL
 ) STRICT;
 
+-- Authentic records of other operators that do not continue their channel: evidence against
+-- whoever signed them. They are kept, once each, and never replayed.
+CREATE TABLE refused (
+    id       BLOB PRIMARY KEY CHECK (length(id) = 32),
+    operator TEXT NOT NULL,
+    reason   TEXT NOT NULL,
+    bytes    BLOB NOT NULL
+) STRICT;
+
 -- Sealed batches: the commitment, and what the log answered.
 CREATE TABLE batch (
     number     INTEGER PRIMARY KEY,

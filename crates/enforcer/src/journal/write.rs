@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use counterfoil_durable::committer::Writer;
 use counterfoil_protocol::digest::{CheckpointDigest, RecordId};
-use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::{BatchNumber, Sequence};
 use rusqlite::Transaction;
 
@@ -26,6 +26,12 @@ pub(crate) enum Item {
     /// Authentic records of another operator. They are queued under the same lock under which the
     /// channel takes them in, so that no record of ours acknowledges one that is not durable.
     Received(Vec<Received>),
+    /// An authentic record of another operator that does not continue its channel.
+    Refused {
+        id: RecordId,
+        reason: ReasonCode,
+        record: Received,
+    },
     /// A sealed batch, and the ids of its records.
     Batch {
         number: BatchNumber,
@@ -143,6 +149,18 @@ fn write_item(
                 ))?;
         }
         Item::Received(received) => write_received(transaction, received)?,
+        Item::Refused { id, reason, record } => {
+            transaction.execute(
+                "INSERT OR IGNORE INTO refused (id, operator, reason, bytes)
+                 VALUES (?1, ?2, ?3, ?4)",
+                (
+                    id.as_bytes(),
+                    record.operator.as_str(),
+                    reason.as_str(),
+                    &record.bytes,
+                ),
+            )?;
+        }
         Item::Batch {
             number,
             first,

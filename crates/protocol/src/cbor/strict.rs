@@ -5,11 +5,16 @@ use core::cmp::Ordering;
 
 use crate::failure::{Failure, FailureCode};
 
+/// The most items of any object of the protocol.
+pub const MAX_ITEMS: usize = 8192;
+
 /// What one kind of object may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The most bytes.
     pub max_bytes: usize,
+    /// The most items, so that a decoder's memory stays in proportion to the bytes.
+    pub max_items: usize,
     /// How deeply arrays, maps and tags may nest.
     pub max_depth: u8,
     /// The tags that may appear.
@@ -21,6 +26,7 @@ impl Limits {
     pub const fn untagged(max_bytes: usize) -> Self {
         Self {
             max_bytes,
+            max_items: MAX_ITEMS,
             max_depth: 8,
             tags: &[],
         }
@@ -45,6 +51,7 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Failure> {
     let mut cursor = Cursor {
         bytes,
         at: 0,
+        items: 0,
         limits,
     };
     cursor.item(0)?;
@@ -66,6 +73,7 @@ const TAG: u8 = 6;
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    items: usize,
     limits: &'a Limits,
 }
 
@@ -73,6 +81,10 @@ impl<'a> Cursor<'a> {
     fn item(&mut self, depth: u8) -> Result<(), Failure> {
         if depth >= self.limits.max_depth {
             return Err(self.refuse(FailureCode::CborTooDeep, "nested too deeply"));
+        }
+        self.items = self.items.saturating_add(1);
+        if self.items > self.limits.max_items {
+            return Err(self.refuse(FailureCode::CborTooLarge, "too many items"));
         }
         let start = self.at;
         let (major, argument) = self.head()?;
@@ -229,6 +241,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         max_bytes: 4096,
+        max_items: 512,
         max_depth: 8,
         tags: &[18],
     };
@@ -294,6 +307,20 @@ mod tests {
             check(&[0x40; 5000], &LIMITS).unwrap_err().code(),
             FailureCode::CborTooLarge
         );
+    }
+
+    #[test]
+    fn items_are_counted() {
+        let mut array = vec![0x99, 0x02, 0x00];
+        array.extend([0; 512]);
+        assert_eq!(
+            check(&array, &LIMITS).unwrap_err().code(),
+            FailureCode::CborTooLarge
+        );
+        array[2] = 0xff;
+        array[1] = 0x01;
+        array.pop();
+        assert!(check(&array, &LIMITS).is_ok());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use core::fmt;
 
 use crate::cose::{Header, ObjectType, Unsigned, Unverified};
 use crate::digest::{CheckpointDigest, ContentDigest, KeyThumbprint, RecordId};
+use crate::disclosure::DisclosedField;
 use crate::failure::{Failure, FailureCode};
 use crate::keys::{PublicKey, SigningKey};
 use crate::names::{
@@ -272,6 +273,20 @@ impl Record {
             Body::Request(request) => Some(&request.evaluation),
             Body::Decision(decision) => Some(&decision.evaluation),
             Body::Outcome(_) | Body::Control(_) => None,
+        }
+    }
+
+    /// The salted digest that stands for a field that can be disclosed, if the record has it.
+    pub const fn disclosable(&self, field: DisclosedField) -> Option<ContentDigest> {
+        match (field, &self.body) {
+            (DisclosedField::Parameters, Body::Request(request)) => Some(request.parameters),
+            (DisclosedField::Parameters, Body::Decision(decision)) => Some(decision.parameters),
+            (DisclosedField::EvaluationInput, _) => match self.evaluation() {
+                Some(evaluation) => evaluation.input,
+                None => None,
+            },
+            (DisclosedField::Result, Body::Outcome(outcome)) => outcome.result,
+            _ => None,
         }
     }
 

@@ -164,8 +164,8 @@ pub struct Report {
     pub not_after: Option<UnixSeconds>,
     /// Whether the time the operator claims lies within the bounds, where there is one.
     pub time_within_bounds: Option<bool>,
-    /// Up to which size of the log the state of the operator's keys is known. Offline nobody can
-    /// know more.
+    /// Up to which size of the log the state of the operator's keys is known: where the newest
+    /// manifest shown was logged. A later manifest may exist, and offline nobody can tell.
     pub keys_known_to_size: Option<u64>,
     current: Option<StepName>,
 }

@@ -9,14 +9,13 @@ use super::report::{Facts, Report, StepName};
 use crate::batch;
 use crate::commitment::{UnverifiedCommitment, VerifiedCommitment};
 use crate::digest::{CheckpointDigest, KeyThumbprint};
-use crate::disclosure::DisclosedField;
 use crate::failure::{Failure, FailureCode};
 use crate::keys::PublicKey;
 use crate::manifest::{UnverifiedManifest, VerifiedManifest};
 use crate::names::OperatorName;
 use crate::numbers::UnixSeconds;
 use crate::receipt::Receipt;
-use crate::record::{Body, Record, UnverifiedRecord, VerifiedRecord};
+use crate::record::{UnverifiedRecord, VerifiedRecord};
 use crate::trust::Trust;
 
 /// Where the commitment stands in the log.
@@ -128,7 +127,7 @@ pub(super) fn disclosures(
 ) -> Result<(), Failure> {
     report.begin(StepName::Disclosures);
     for disclosure in &receipt.disclosures {
-        let held = disclosable(record.record(), disclosure.field);
+        let held = record.record().disclosable(disclosure.field);
         if held != Some(disclosure.digest()) {
             return Err(Failure::new(
                 FailureCode::DisclosureMismatch,
@@ -153,16 +152,6 @@ pub(super) fn disclosures(
         }
     }
     Ok(())
-}
-
-fn disclosable(record: &Record, field: DisclosedField) -> Option<crate::digest::ContentDigest> {
-    match (field, &record.body) {
-        (DisclosedField::Parameters, Body::Request(request)) => Some(request.parameters),
-        (DisclosedField::Parameters, Body::Decision(decision)) => Some(decision.parameters),
-        (DisclosedField::EvaluationInput, _) => record.evaluation().and_then(|e| e.input),
-        (DisclosedField::Result, Body::Outcome(outcome)) => outcome.result,
-        _ => None,
-    }
 }
 
 pub(super) fn commitment(
@@ -309,7 +298,8 @@ pub(super) fn manifest_log(
             )));
         }
         previous_index = Some(proof.index());
-        known_to = known_to.max(checkpoint.size());
+        // Up to here nothing can have changed: every version so far has been shown.
+        known_to = proof.index().saturating_add(1);
         if proof.index() < logged.index {
             listed |= manifest.enforcers.iter().any(|key| key.thumbprint() == kid);
             if manifest.revoked.contains(&kid) {
@@ -332,7 +322,8 @@ pub(super) fn manifest_log(
     }
     report.keys_known_to_size = Some(known_to);
     report.pass(format!(
-        "the key was listed before entry {} and not revoked; known up to log size {known_to}",
+        "the key was listed before entry {}; no manifest shown revokes it, and manifests logged \
+         after size {known_to} are not known",
         logged.index
     ));
     Ok(())

@@ -27,9 +27,8 @@ fn key(vector: &Vector) -> PublicKey {
 
 pub(crate) fn cbor(vector: &Vector) -> Outcome {
     let limits = Limits {
-        max_bytes: 65_535,
-        max_depth: 8,
         tags: &[18],
+        ..Limits::untagged(65_535)
     };
     cbor::check(&vector.body, &limits).map_err(refusal)?;
     Ok(Vec::new())

@@ -3,7 +3,7 @@
 use clap::Args;
 use counterfoil_enforcer::operators::Operators;
 use counterfoil_enforcer::publish::{LogClient, LoggedStream};
-use counterfoil_enforcer::verify::{self, JournalReport, Witnesses};
+use counterfoil_enforcer::verify::{self, JournalReport, Others};
 use counterfoil_gateway::home::{Home, read_key};
 use counterfoil_protocol::digest::KeyThumbprint;
 use counterfoil_protocol::names::OperatorName;
@@ -68,7 +68,7 @@ pub(crate) fn run(command: &Verify) -> Result<Answer, Problem> {
     } else {
         serve::runtime()?.block_on(ask(&home, &trust, &operators, identity.kid))?
     };
-    let others = Witnesses {
+    let others = Others {
         log: asked.log.as_ref(),
         counterparties: &asked.counterparties,
     };
