@@ -357,7 +357,11 @@ async fn what_is_missing_here_is_fetched() {
     three.call(1).await;
     // Records of globex that acme has never seen: made while acme was away.
     let acme = three.client(Signer::Enforcer(three.acme.enforcer.clone()));
-    let (_, before) = three.acme.enforcer.channel_heads(&three.globex.name);
+    let (_, before) = three
+        .acme
+        .enforcer
+        .channel_heads(&three.globex.name)
+        .unwrap();
     assert_eq!(before.unwrap().sequence.get(), 1);
     let far = three.far.url("desk");
     // A replayed request: globex denies it in the channel, and acme does not hear of it.
@@ -381,7 +385,11 @@ async fn what_is_missing_here_is_fetched() {
     };
     assert_eq!(missing.records.len(), 1);
     three.acme.enforcer.ingest(&missing).unwrap();
-    let (_, after) = three.acme.enforcer.channel_heads(&three.globex.name);
+    let (_, after) = three
+        .acme
+        .enforcer
+        .channel_heads(&three.globex.name)
+        .unwrap();
     assert_eq!(after.unwrap().sequence.get(), 4);
     other.stop().await;
     three.near.stop().await;

@@ -480,7 +480,7 @@ fn a_server_that_dies_leaves_unknown_outcomes_and_errors() {
     let mut agent = Agent::connect(acme.gate(), &server);
     agent.send(call(1, "silent", ""));
     agent.send(call(2, "die", ""));
-    let mut codes = vec![agent.read(), agent.read()];
+    let mut codes = [agent.read(), agent.read()];
     codes.sort_by_key(|answer| answer["id"].as_u64());
     for (answer, id) in codes.iter().zip(1..) {
         assert_eq!(answer["id"], json!(id));

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use counterfoil_enforcer::Enforcer;
 use counterfoil_enforcer::call::Envelope;
+use counterfoil_enforcer::{ChannelHeads, Enforcer, EnforcerError};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::ChannelSequence;
 use tokio::sync::mpsc;
@@ -89,6 +89,12 @@ fn client(enforcer: &Enforcer, operator: &OperatorName) -> Result<ExchangeClient
     )
 }
 
+async fn heads(enforcer: &Enforcer, operator: &OperatorName) -> Result<ChannelHeads, GatewayError> {
+    let (enforcer, operator) = (enforcer.clone(), operator.clone());
+    let waited = tokio::task::spawn_blocking(move || enforcer.channel_heads(&operator)).await;
+    Ok(waited.map_err(|_| EnforcerError::Busy)??)
+}
+
 async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
     let client = client(enforcer, operator)?;
     let waiting = {
@@ -118,7 +124,7 @@ async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), Gatewa
 async fn fetch(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
     let client = client(enforcer, operator)?;
     loop {
-        let (_, received) = enforcer.channel_heads(operator);
+        let (_, received) = heads(enforcer, operator).await?;
         let from = received.map_or(0, |head| head.sequence.get().saturating_add(1));
         let envelope = client.records(from, FETCH_RECORDS).await?;
         if envelope.records.is_empty() {

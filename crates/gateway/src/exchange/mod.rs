@@ -3,9 +3,11 @@
 //! Every request but one is signed with the asking operator's enforcer key ([`signature`]), and is
 //! answered only about the channel between the two operators. Spec: mcp §8.
 
+mod authenticate;
 mod client;
 mod errands;
 mod index;
+mod refusal;
 mod server;
 pub mod signature;
 mod wire;

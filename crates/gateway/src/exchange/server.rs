@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode, request};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -23,10 +23,8 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 
 use super::index::ChannelIndex;
-use super::signature::{self, Covered};
-use super::wire::{
-    ChannelHeads, Head, ManifestEntry, Manifests, Problem, Receipts, Records, encode,
-};
+use super::refusal::Refusal;
+use super::wire::{ChannelHeads, Head, ManifestEntry, Manifests, Receipts, Records, encode};
 use crate::evidence;
 use crate::home;
 use crate::http::Addresses;
@@ -37,19 +35,17 @@ const MAX_BODY: usize = 8 * 1024 * 1024;
 const MAX_RECORDS: usize = 256;
 /// The most receipts of one page.
 const MAX_RECEIPTS: usize = 64;
-/// How many nonces are remembered; more requests in the window are refused.
-const MAX_NONCES: usize = 100_000;
 
 /// What answering other operators needs.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    enforcer: Enforcer,
+    pub(super) enforcer: Enforcer,
     manifests: PathBuf,
-    addresses: Addresses,
-    freshness: Duration,
+    pub(super) addresses: Addresses,
+    pub(super) freshness: Duration,
     index: ChannelIndex,
     /// Nonces of verified requests, and until when a request with them could be fresh.
-    nonces: Mutex<HashMap<(KeyThumbprint, String), u64>>,
+    pub(super) nonces: Mutex<HashMap<(KeyThumbprint, String), u64>>,
 }
 
 impl Exchange {
@@ -66,105 +62,6 @@ impl Exchange {
             addresses,
             freshness,
             nonces: Mutex::default(),
-        }
-    }
-
-    /// The operator that signed the request.
-    fn authenticate(
-        &self,
-        parts: &request::Parts,
-        body: Option<&[u8]>,
-    ) -> Result<OperatorName, Refusal> {
-        let headers = &parts.headers;
-        let host = one(headers, HOST.as_str())?.unwrap_or_default();
-        if !self.addresses.is_own(host) {
-            return Err(Refusal::new(
-                StatusCode::MISDIRECTED_REQUEST,
-                "authority_mismatch",
-                "the request is signed for another address".to_owned(),
-            ));
-        }
-        let authority = host.to_ascii_lowercase();
-        let covered = Covered {
-            method: parts.method.as_str(),
-            authority: authority.strip_suffix(":80").unwrap_or(&authority),
-            path: parts.uri.path(),
-            query: parts.uri.query().unwrap_or_default(),
-            body,
-        };
-        let missing = || {
-            Refusal::unauthorized(
-                "signature_missing",
-                "the request is not signed (RFC 9421)".to_owned(),
-            )
-        };
-        let input = one(headers, "signature-input")?.ok_or_else(missing)?;
-        let signature = one(headers, "signature")?.ok_or_else(missing)?;
-        let digest = one(headers, "content-digest")?;
-        let (parameters, base, signature) = signature::read(&covered, input, signature, digest)
-            .map_err(|error| Refusal::unauthorized(error.code(), error.to_string()))?;
-
-        let now = self.enforcer.environment().clock.now().seconds().get();
-        if now.abs_diff(parameters.created) > self.freshness.as_secs() {
-            return Err(Refusal::unauthorized(
-                "signature_stale",
-                format!(
-                    "the signature is {} s from our time, at most {} are allowed",
-                    now.abs_diff(parameters.created),
-                    self.freshness.as_secs()
-                ),
-            ));
-        }
-        let operators = self.enforcer.operators();
-        let (operator, key) = operators
-            .names()
-            .into_iter()
-            .find_map(|name| {
-                let key = operators.enforcer_key(&name, parameters.kid).ok()?;
-                Some((name, key))
-            })
-            .ok_or_else(|| {
-                Refusal::unauthorized(
-                    "key_unknown",
-                    format!("no operator known here has enforcer key {}", parameters.kid),
-                )
-            })?;
-        key.verify(base.as_bytes(), &signature).map_err(|_| {
-            Refusal::unauthorized(
-                "signature_invalid",
-                "the signature does not verify".to_owned(),
-            )
-        })?;
-        self.spend(parameters.kid, parameters.nonce, parameters.created, now)?;
-        Ok(operator)
-    }
-
-    /// Remembers a nonce for as long as a request with it could be fresh.
-    fn spend(
-        &self,
-        kid: KeyThumbprint,
-        nonce: String,
-        created: u64,
-        now: u64,
-    ) -> Result<(), Refusal> {
-        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        if nonces.len() >= MAX_NONCES {
-            nonces.retain(|_, until| *until >= now);
-        }
-        if nonces.len() >= MAX_NONCES {
-            return Err(Refusal::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_requests",
-                "too many requests in a short time".to_owned(),
-            ));
-        }
-        let until = created.saturating_add(self.freshness.as_secs());
-        match nonces.insert((kid, nonce), until) {
-            None => Ok(()),
-            Some(_) => Err(Refusal::unauthorized(
-                "request_replayed",
-                "a request with this nonce has been answered".to_owned(),
-            )),
         }
     }
 
@@ -196,12 +93,12 @@ impl Exchange {
         Ok(ReceiptBuilder::new(reader, manifests))
     }
 
-    fn heads(&self, operator: &OperatorName) -> ChannelHeads {
-        let (sent, received) = self.enforcer.channel_heads(operator);
-        ChannelHeads {
+    fn heads(&self, operator: &OperatorName) -> Result<ChannelHeads, EnforcerError> {
+        let (sent, received) = self.enforcer.channel_heads(operator)?;
+        Ok(ChannelHeads {
             sent: sent.map(Head::of),
             received: received.map(Head::of),
-        }
+        })
     }
 }
 
@@ -234,7 +131,8 @@ async fn manifests(State(exchange): State<Arc<Exchange>>, request: Request) -> A
 
 async fn channel(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer {
     let operator = bare(&exchange, request)?.0;
-    Ok(json(&exchange.heads(&operator)))
+    let heads = blocking(move || exchange.heads(&operator)).await?;
+    Ok(json(&heads))
 }
 
 async fn records(
@@ -265,9 +163,11 @@ async fn push(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer
             format!("only records of {operator} are taken from {operator}"),
         ));
     }
-    let ingesting = Arc::clone(&exchange);
-    blocking(move || ingesting.enforcer.ingest(&envelope)).await?;
-    Ok(json(&exchange.heads(&operator)))
+    let heads = blocking(move || {
+        exchange.enforcer.ingest(&envelope)?;
+        exchange.heads(&operator)
+    });
+    Ok(json(&heads.await?))
 }
 
 async fn receipts(
@@ -385,72 +285,6 @@ impl Page {
     }
 }
 
-/// Why a request is not answered.
-#[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    code: String,
-    detail: String,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, code: &str, detail: String) -> Self {
-        Self {
-            status,
-            code: code.to_owned(),
-            detail,
-        }
-    }
-
-    fn unauthorized(code: &str, detail: String) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, code, detail)
-    }
-
-    /// The same for what is not there and what is not the asking operator's business.
-    fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is no such receipt in the channel between us".to_owned(),
-        )
-    }
-
-    fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal_error",
-            "the request could not be answered".to_owned(),
-        )
-    }
-}
-
-impl axum::response::IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let problem = Problem {
-            code: self.code,
-            detail: self.detail,
-        };
-        let mut response = json(&problem);
-        *response.status_mut() = self.status;
-        response
-    }
-}
-
 fn json<T: Serialize>(value: &T) -> Response {
     axum::response::IntoResponse::into_response(Json(value))
-}
-
-/// The value of a header that may stand once.
-fn one<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| {
-            Refusal::unauthorized("signature_malformed", format!("`{name}` is not ASCII"))
-        }),
-        _ => Err(Refusal::unauthorized(
-            "signature_malformed",
-            format!("`{name}` stands more than once"),
-        )),
-    }
 }

@@ -3,6 +3,9 @@
 
 mod body;
 mod guard;
+mod process;
+mod process_output;
+mod pump;
 mod relay;
 mod reply;
 mod session;
@@ -26,7 +29,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::guard::Addresses;
 use self::guard::{Agents, Turned, check_get, check_post};
-use self::relay::Parked;
+use self::pump::Parked;
 use self::reply::{json, refused, status_only, turned_away};
 use self::session::Sessions;
 use self::upstream::{PROTOCOL_VERSION, SESSION};

@@ -3,54 +3,22 @@
 //! Statuses, session ids and events pass through. Of a stream, only the one event that answers
 //! the call is changed; answers that nobody asked for are left out.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use reqwest::{Client, Method, Url};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use super::body::stream;
-use super::reply::{event, events, json, status_only, with_headers};
-use super::upstream::{Events, NoReply, Reply, SESSION, bare, forwarded, post};
-use crate::message::sse::Piece;
+use super::pump::{Parked, Pump, Waiting, too_late};
+use super::reply::{events, json, status_only, with_headers};
+use super::upstream::{NoReply, Reply, SESSION, bare, forwarded, post};
 use crate::message::{Body, Id, Message};
 use crate::proxy::{Executed, Forward, OpenCall, Proxy, ServerMessage};
-
-/// How many calls may wait to be resumed.
-const MAX_PARKED: usize = 1024;
-
-/// Calls whose stream ended before the answer, in a session in which the client may fetch the
-/// rest of it with GET (2025-11-25, resumability).
-#[derive(Debug, Default)]
-pub(super) struct Parked {
-    calls: Mutex<HashMap<(String, Id), (OpenCall, Instant)>>,
-}
-
-impl Parked {
-    fn park(&self, session: String, call: OpenCall, until: Instant) {
-        let now = Instant::now();
-        let mut calls = self.lock();
-        // Those that nobody came back for are dropped, which records that nobody knows.
-        calls.retain(|_, (_, until)| *until > now);
-        if calls.len() < MAX_PARKED {
-            calls.insert((session, call.id().clone()), (call, until));
-        }
-    }
-
-    fn take(&self, session: &str, id: &Id) -> Option<OpenCall> {
-        let key = (session.to_owned(), id.clone());
-        self.lock().remove(&key).map(|(call, _)| call)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, Id), (OpenCall, Instant)>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The way to a server.
 #[derive(Clone, Copy, Debug)]
@@ -315,170 +283,4 @@ async fn give_up(call: OpenCall, lost: &NoReply) -> Response {
 
 async fn timed_out(call: OpenCall, limit: Duration) -> Response {
     json(StatusCode::OK, too_late(call, limit).await)
-}
-
-async fn too_late(call: OpenCall, limit: Duration) -> Bytes {
-    let reason = format!("the server has not answered for {} s", limit.as_secs());
-    let failed = call.failed(Executed::Maybe, "call_timed_out", &reason);
-    failed.durable().await
-}
-
-/// Which answer a stream may bring.
-#[derive(Debug)]
-enum Waiting {
-    Call(OpenCall),
-    Plain(Id),
-    Nothing,
-}
-
-enum Next {
-    Piece(Result<Option<Piece>, NoReply>),
-    Gone,
-    Late,
-}
-
-/// Done when the gateway stops.
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-/// Carries a stream from the server to the client.
-struct Pump {
-    proxy: Arc<Proxy>,
-    upstream: Events,
-    waiting: Waiting,
-    parked: Option<Arc<Parked>>,
-    session: Option<String>,
-    deadline: Instant,
-    limit: Duration,
-    stopping: watch::Receiver<bool>,
-    sender: mpsc::Sender<Bytes>,
-}
-
-impl Pump {
-    async fn run(mut self) {
-        let mut resumable = false;
-        loop {
-            let for_call = matches!(self.waiting, Waiting::Call(_));
-            let next = tokio::select! {
-                piece = self.upstream.next() => Next::Piece(piece),
-                () = self.sender.closed() => Next::Gone,
-                () = stopped(&mut self.stopping), if !for_call => Next::Gone,
-                () = sleep_until(self.deadline), if for_call => Next::Late,
-            };
-            let piece = match next {
-                Next::Piece(piece) => piece,
-                Next::Gone => break,
-                Next::Late => return self.give_up_late().await,
-            };
-            match piece {
-                Ok(Some(piece)) => {
-                    resumable |= piece.id().is_some_and(|id| !id.is_empty());
-                    if let Some(bytes) = self.pass(&piece).await
-                        && self.sender.send(bytes).await.is_err()
-                    {
-                        break;
-                    }
-                }
-                Ok(None) => return self.ended(resumable, None).await,
-                Err(lost) => return self.ended(resumable, Some(lost)).await,
-            }
-        }
-        // The client is gone. Where it may come back for the rest, the call stays open; else
-        // dropping it records that nobody knows.
-        self.park(resumable);
-    }
-
-    async fn give_up_late(mut self) {
-        if let Waiting::Call(call) = std::mem::replace(&mut self.waiting, Waiting::Nothing) {
-            let answer = too_late(call, self.limit).await;
-            let _ = self.sender.send(event(&answer)).await;
-        }
-    }
-
-    /// What the client gets of one piece.
-    async fn pass(&mut self, piece: &Piece) -> Option<Bytes> {
-        let raw = piece.raw().clone();
-        let data = match piece.data() {
-            None => return Some(raw),
-            // Carries only an event id.
-            Some(data) if data.is_empty() => return Some(raw),
-            Some(data) => data,
-        };
-        match self.proxy.read_from_server(Ok(data.into())) {
-            ServerMessage::Pass(_) => Some(raw),
-            ServerMessage::Dropped { code, reason } => {
-                tracing::warn!(code, reason, "dropped what the server sent");
-                None
-            }
-            ServerMessage::Answer(message) => {
-                let Some(id) = message.id().cloned() else {
-                    return Some(raw);
-                };
-                match self.take(&id) {
-                    Waiting::Call(call) => {
-                        let answer = call.answered(message.clone()).durable().await;
-                        Some(if answer == *message.bytes() {
-                            raw
-                        } else {
-                            piece.with_data(&answer)
-                        })
-                    }
-                    Waiting::Plain(_) => Some(raw),
-                    Waiting::Nothing => {
-                        tracing::warn!(%id, "dropped an answer to a request that is not in flight");
-                        None
-                    }
-                }
-            }
-        }
-    }
-
-    /// What waits for the answer with this id.
-    fn take(&mut self, id: &Id) -> Waiting {
-        let own = match &self.waiting {
-            Waiting::Call(call) => call.id() == id,
-            Waiting::Plain(plain) => plain == id,
-            Waiting::Nothing => false,
-        };
-        if own {
-            return std::mem::replace(&mut self.waiting, Waiting::Nothing);
-        }
-        let parked = match (&self.parked, &self.session) {
-            (Some(parked), Some(session)) => parked.take(session, id),
-            _ => None,
-        };
-        parked.map_or(Waiting::Nothing, Waiting::Call)
-    }
-
-    /// The server's stream is over.
-    async fn ended(mut self, resumable: bool, lost: Option<NoReply>) {
-        if self.park(resumable) {
-            return;
-        }
-        if let Waiting::Call(call) = std::mem::replace(&mut self.waiting, Waiting::Nothing) {
-            let (code, reason) = match &lost {
-                Some(lost) => (lost.code(), lost.reason()),
-                None => (
-                    "upstream_failed",
-                    "the server ended the stream without an answer".to_owned(),
-                ),
-            };
-            let answer = call.failed(Executed::Maybe, code, &reason).durable().await;
-            let _ = self.sender.send(event(&answer)).await;
-        }
-    }
-
-    /// Keeps the call for a client that comes back with GET; whether it did.
-    fn park(&mut self, resumable: bool) -> bool {
-        let sessions = !self.proxy.revision().is_stateless();
-        if let (true, Some(parked), Some(session)) =
-            (resumable && sessions, &self.parked, &self.session)
-            && let Waiting::Call(call) = std::mem::replace(&mut self.waiting, Waiting::Nothing)
-        {
-            parked.park(session.clone(), call, self.deadline);
-            return true;
-        }
-        false
-    }
 }

@@ -1,0 +1,131 @@
+//! Which operator signed a request.
+
+use std::sync::PoisonError;
+
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, StatusCode, request};
+use counterfoil_protocol::digest::KeyThumbprint;
+use counterfoil_protocol::names::OperatorName;
+
+use super::refusal::Refusal;
+use super::server::Exchange;
+use super::signature::{self, Covered};
+
+/// How many nonces are remembered; more requests in the window are refused.
+const MAX_NONCES: usize = 100_000;
+
+impl Exchange {
+    /// The operator that signed the request.
+    pub(super) fn authenticate(
+        &self,
+        parts: &request::Parts,
+        body: Option<&[u8]>,
+    ) -> Result<OperatorName, Refusal> {
+        let headers = &parts.headers;
+        let host = one(headers, HOST.as_str())?.unwrap_or_default();
+        if !self.addresses.is_own(host) {
+            return Err(Refusal::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "authority_mismatch",
+                "the request is signed for another address".to_owned(),
+            ));
+        }
+        let authority = host.to_ascii_lowercase();
+        let covered = Covered {
+            method: parts.method.as_str(),
+            authority: authority.strip_suffix(":80").unwrap_or(&authority),
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            body,
+        };
+        let missing = || {
+            Refusal::unauthorized(
+                "signature_missing",
+                "the request is not signed (RFC 9421)".to_owned(),
+            )
+        };
+        let input = one(headers, "signature-input")?.ok_or_else(missing)?;
+        let signature = one(headers, "signature")?.ok_or_else(missing)?;
+        let digest = one(headers, "content-digest")?;
+        let (parameters, base, signature) = signature::read(&covered, input, signature, digest)
+            .map_err(|error| Refusal::unauthorized(error.code(), error.to_string()))?;
+
+        let now = self.enforcer.environment().clock.now().seconds().get();
+        if now.abs_diff(parameters.created) > self.freshness.as_secs() {
+            return Err(Refusal::unauthorized(
+                "signature_stale",
+                format!(
+                    "the signature is {} s from our time, at most {} are allowed",
+                    now.abs_diff(parameters.created),
+                    self.freshness.as_secs()
+                ),
+            ));
+        }
+        let operators = self.enforcer.operators();
+        let (operator, key) = operators
+            .names()
+            .into_iter()
+            .find_map(|name| {
+                let key = operators.enforcer_key(&name, parameters.kid).ok()?;
+                Some((name, key))
+            })
+            .ok_or_else(|| {
+                Refusal::unauthorized(
+                    "key_unknown",
+                    format!("no operator known here has enforcer key {}", parameters.kid),
+                )
+            })?;
+        key.verify(base.as_bytes(), &signature).map_err(|_| {
+            Refusal::unauthorized(
+                "signature_invalid",
+                "the signature does not verify".to_owned(),
+            )
+        })?;
+        self.spend(parameters.kid, parameters.nonce, parameters.created, now)?;
+        Ok(operator)
+    }
+
+    /// Remembers a nonce for as long as a request with it could be fresh.
+    fn spend(
+        &self,
+        kid: KeyThumbprint,
+        nonce: String,
+        created: u64,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        if nonces.len() >= MAX_NONCES {
+            nonces.retain(|_, until| *until >= now);
+        }
+        if nonces.len() >= MAX_NONCES {
+            return Err(Refusal::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "too many requests in a short time".to_owned(),
+            ));
+        }
+        let until = created.saturating_add(self.freshness.as_secs());
+        match nonces.insert((kid, nonce), until) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::unauthorized(
+                "request_replayed",
+                "a request with this nonce has been answered".to_owned(),
+            )),
+        }
+    }
+}
+
+/// The value of a header that may stand once.
+fn one<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| {
+            Refusal::unauthorized("signature_malformed", format!("`{name}` is not ASCII"))
+        }),
+        _ => Err(Refusal::unauthorized(
+            "signature_malformed",
+            format!("`{name}` stands more than once"),
+        )),
+    }
+}

@@ -1,0 +1,329 @@
+//! One process of a server, and the requests that wait for it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+use counterfoil_protocol::names::AgentName;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::ChildStdin;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::time::Instant;
+
+use super::body::stream;
+use super::process_output::Reader;
+use super::reply::{event, events, json, status_only};
+use crate::message::call::{CANCELLED, cancelled_id};
+use crate::message::framing::to_line;
+use crate::message::{Body, Id, Message};
+use crate::proxy::{ClientMessage, Executed, OpenCall, Proxy, Request, Verdict};
+use crate::stdio::{Command, InFlight};
+
+/// How many messages of the server wait for a client that listens.
+const HELD: usize = 1024;
+
+/// One process of a server. Dropping it closes the process's input and ends it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) owner: AgentName,
+    input: AsyncMutex<ChildStdin>,
+    pub(super) waiting: InFlight<Awaited>,
+    pub(super) out: Mutex<Out>,
+    pub(super) ended: AtomicBool,
+    used: Mutex<Instant>,
+    /// Tells the process's keeper that nobody needs it any more.
+    _keep: mpsc::Sender<()>,
+}
+
+/// What waits for an answer of the server.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    Call(OpenCall, mpsc::Sender<Event>),
+    Lifecycle(Arc<Proxy>, Message, mpsc::Sender<Event>),
+}
+
+/// What a response is made of.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The answer, which ends the response.
+    Answer(Bytes),
+    /// Something the server says before.
+    Message(Bytes),
+}
+
+/// Where messages go that the server sends by itself.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    pub(super) listener: Option<mpsc::Sender<Bytes>>,
+    pub(super) posts: Vec<mpsc::Sender<Event>>,
+    held: VecDeque<Bytes>,
+}
+
+impl Out {
+    /// To who listens for such messages, else along with an answer, else held back.
+    pub(super) fn send(&mut self, message: &Bytes) {
+        if let Some(listener) = &self.listener {
+            match listener.try_send(event(message)) {
+                Ok(()) => return,
+                Err(_) => self.listener = None,
+            }
+        }
+        self.posts.retain(|post| !post.is_closed());
+        for post in self.posts.iter().rev() {
+            if post.try_send(Event::Message(message.clone())).is_ok() {
+                return;
+            }
+        }
+        if self.held.len() >= HELD {
+            tracing::warn!("dropped a message of the server that nobody listens for");
+            self.held.pop_front();
+        }
+        self.held.push_back(message.clone());
+    }
+
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.posts.retain(|post| !post.is_closed());
+        // Nobody can listen for what is held back.
+        self.held.clear();
+        self.posts.is_empty()
+    }
+}
+
+impl Session {
+    pub(super) fn start(
+        command: &Command,
+        proxy: &Arc<Proxy>,
+        call_limit: Duration,
+    ) -> io::Result<Arc<Self>> {
+        let mut child = tokio::process::Command::from(command.prepare())
+            .kill_on_drop(true)
+            .spawn()?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("its pipes are missing"));
+        };
+        let (keep, kept) = mpsc::channel(1);
+        let session = Arc::new(Self {
+            owner: proxy.agent().clone(),
+            input: AsyncMutex::new(input),
+            waiting: InFlight::default(),
+            out: Mutex::default(),
+            ended: AtomicBool::new(false),
+            used: Mutex::new(Instant::now()),
+            _keep: keep,
+        });
+        let reader = Reader {
+            session: Arc::downgrade(&session),
+            proxy: Arc::clone(proxy),
+            call_limit,
+        };
+        tokio::spawn(reader.run(child, output, kept));
+        Ok(session)
+    }
+
+    pub(super) fn touch(&self) {
+        *lock(&self.used) = Instant::now();
+    }
+
+    pub(super) fn used(&self) -> Instant {
+        *lock(&self.used)
+    }
+
+    pub(super) async fn handle(
+        self: &Arc<Self>,
+        proxy: &Arc<Proxy>,
+        read: ClientMessage,
+    ) -> Response {
+        match read {
+            ClientMessage::Refused(_) => status_only(StatusCode::BAD_REQUEST),
+            ClientMessage::Request(request) => self.call(proxy, request).await,
+            ClientMessage::Pass(message) => self.pass(proxy, message).await,
+        }
+    }
+
+    async fn call(self: &Arc<Self>, proxy: &Proxy, request: Box<Request>) -> Response {
+        let id = request.id().clone();
+        if let Err(error) = self.waiting.reserve(&id) {
+            let reason = format!("{error}. Nothing was forwarded.");
+            let refusal = proxy.refuse(request.message(), error.code(), &reason);
+            proxy.gate().record_refusal(refusal.code).await;
+            return super::reply::refused(refusal);
+        }
+        // The client may go away at any await.
+        let reserved = Reserved {
+            session: self,
+            id: &id,
+        };
+        let forward = match proxy.decide(request).durable().await {
+            Verdict::Answer(answer) => return json(StatusCode::OK, answer),
+            Verdict::Forward(forward) => forward,
+        };
+        let mut input = self.input.lock().await;
+        let (sender, receiver) = mpsc::channel(HELD);
+        let mut call = forward.call;
+        call.sent();
+        lock(&self.out).posts.push(sender.clone());
+        if let Err(awaited) = self.waiting.fill(&id, Awaited::Call(call, sender)) {
+            drop(input);
+            give_up(
+                awaited,
+                Executed::No,
+                "server_ended",
+                "the server has ended",
+            )
+            .await;
+            return respond(Arc::clone(self), receiver).await;
+        }
+        std::mem::forget(reserved);
+        let written = write(&mut input, &forward.bytes).await;
+        drop(input);
+        if let Err(error) = written
+            && let Some(awaited) = self.waiting.take(&id)
+        {
+            let reason = format!("the request could not be sent to the server: {error}");
+            give_up(awaited, Executed::Maybe, "server_ended", &reason).await;
+        }
+        respond(Arc::clone(self), receiver).await
+    }
+
+    async fn pass(self: &Arc<Self>, proxy: &Arc<Proxy>, message: Message) -> Response {
+        let bytes = message.bytes().clone();
+        let Body::Request { id, .. } = message.body() else {
+            let cancelled = (message.method() == Some(CANCELLED))
+                .then(|| cancelled_id(&message))
+                .flatten();
+            let mut input = self.input.lock().await;
+            let written = write(&mut input, &bytes).await;
+            drop(input);
+            if let Some(awaited) = cancelled.and_then(|id| self.waiting.abandon(&id)) {
+                let reason = "the request was cancelled";
+                give_up(awaited, Executed::Maybe, "cancelled", reason).await;
+            }
+            return status_only(match written {
+                Ok(()) => StatusCode::ACCEPTED,
+                Err(_) => StatusCode::NOT_FOUND,
+            });
+        };
+        let id = id.clone();
+        if let Err(error) = self.waiting.reserve(&id) {
+            let reason = format!("{error}. Nothing was forwarded.");
+            return super::reply::refused(proxy.refuse(&message, error.code(), &reason));
+        }
+        let mut input = self.input.lock().await;
+        let (sender, receiver) = mpsc::channel(HELD);
+        lock(&self.out).posts.push(sender.clone());
+        let awaited = Awaited::Lifecycle(Arc::clone(proxy), message, sender);
+        if let Err(awaited) = self.waiting.fill(&id, awaited) {
+            give_up(
+                awaited,
+                Executed::No,
+                "server_ended",
+                "the server has ended",
+            )
+            .await;
+        } else if let Err(error) = write(&mut input, &bytes).await
+            && let Some(awaited) = self.waiting.take(&id)
+        {
+            let reason = format!("the request could not be sent to the server: {error}");
+            give_up(awaited, Executed::Maybe, "server_ended", &reason).await;
+        }
+        drop(input);
+        respond(Arc::clone(self), receiver).await
+    }
+
+    pub(super) fn listen(self: &Arc<Self>) -> Response {
+        let (sender, body) = stream();
+        let mut out = lock(&self.out);
+        if out
+            .listener
+            .as_ref()
+            .is_some_and(|other| !other.is_closed())
+        {
+            return status_only(StatusCode::CONFLICT);
+        }
+        while let Some(message) = out.held.pop_front() {
+            if sender.try_send(event(&message)).is_err() {
+                out.held.push_front(message);
+                break;
+            }
+        }
+        out.listener = Some(sender);
+        events(StatusCode::OK, body)
+    }
+}
+
+/// An id that is given free again when the client goes away before the request is sent.
+struct Reserved<'s> {
+    session: &'s Session,
+    id: &'s Id,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.session.waiting.release(self.id);
+    }
+}
+
+async fn write(input: &mut ChildStdin, message: &[u8]) -> io::Result<()> {
+    let mut line = to_line(message).into_owned();
+    line.push(b'\n');
+    input.write_all(&line).await?;
+    input.flush().await
+}
+
+/// A plain answer if the server says nothing before it, else a stream.
+async fn respond(session: Arc<Session>, mut receiver: mpsc::Receiver<Event>) -> Response {
+    let first = match receiver.recv().await {
+        Some(Event::Answer(answer)) => return json(StatusCode::OK, answer),
+        Some(Event::Message(message)) => message,
+        None => return status_only(StatusCode::BAD_GATEWAY),
+    };
+    let (sender, body) = stream();
+    tokio::spawn(async move {
+        // The process must not end before its stream does.
+        let _session = session;
+        let mut next = Some(Event::Message(first));
+        while let Some(item) = next {
+            let (bytes, last) = match item {
+                Event::Answer(answer) => (event(&answer), true),
+                Event::Message(message) => (event(&message), false),
+            };
+            if sender.send(bytes).await.is_err() || last {
+                return;
+            }
+            next = tokio::select! {
+                item = receiver.recv() => item,
+                () = sender.closed() => None,
+            };
+        }
+    });
+    events(StatusCode::OK, body)
+}
+
+/// Answers for the server.
+pub(super) async fn give_up(
+    awaited: Awaited,
+    executed: Executed,
+    code: &'static str,
+    reason: &str,
+) {
+    match awaited {
+        Awaited::Call(call, sender) => {
+            let answer = call.failed(executed, code, reason).durable().await;
+            let _ = sender.send(Event::Answer(answer)).await;
+        }
+        Awaited::Lifecycle(proxy, message, sender) => {
+            let answer = proxy.fail(&message, code, reason);
+            let _ = sender.send(Event::Answer(answer)).await;
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in here panics between two states of what is locked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
