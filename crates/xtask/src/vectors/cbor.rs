@@ -1,4 +1,4 @@
-//! The strict encoding rules on their own: at most 65,535 bytes, depth 8, tag 18 allowed.
+//! The strict encoding rules on their own: at most 65,535 bytes, 8,192 items, depth 8, tag 18 allowed.
 
 use anyhow::Result;
 use counterfoil_protocol::failure::FailureCode::{
@@ -210,6 +210,15 @@ pub(super) fn cases() -> Result<Vec<Case>> {
     for (name, code, bytes, comment) in BAD {
         cases.push(Case::refused(OBJECT, name, *code, comment, hex(bytes)?));
     }
+    let mut many = vec![0x99, 0x20, 0x00];
+    many.resize(3 + 8192, 0);
+    cases.push(Case::refused(
+        OBJECT,
+        "too-many-items",
+        CborTooLarge,
+        "8,193 items, the array itself counted",
+        many,
+    ));
     let mut large = vec![0x59, 0xff, 0xfd];
     large.resize(65_536, 0);
     cases.push(Case::refused(

@@ -43,7 +43,10 @@ pub(super) fn levels(world: &World) -> Result<Vec<Case>> {
         "the other operator's half",
         &world.globex_receipt(1)?,
         BOTH,
-        &WITNESSED,
+        &Expected {
+            keys_known_to: Some(2),
+            ..WITNESSED
+        },
     ));
 
     let disclosures = &world.disclosures;
@@ -78,7 +81,10 @@ pub(super) fn levels(world: &World) -> Result<Vec<Case>> {
         "the result of an outcome",
         &result,
         BOTH,
-        &WITNESSED,
+        &Expected {
+            keys_known_to: Some(2),
+            ..WITNESSED
+        },
     ));
 
     let committed = Receipt {
@@ -146,7 +152,7 @@ pub(super) fn levels(world: &World) -> Result<Vec<Case>> {
             level: "logged",
             not_before: None,
             not_after: None,
-            keys_known_to: Some(6),
+            keys_known_to: Some(1),
         },
     ));
     let [one, _] = &world.witnesses;
@@ -202,7 +208,6 @@ pub(super) fn levels(world: &World) -> Result<Vec<Case>> {
         BOTH,
         &Expected {
             not_before: None,
-            keys_known_to: Some(3),
             ..WITNESSED
         },
     ));

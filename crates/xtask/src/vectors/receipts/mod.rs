@@ -48,7 +48,7 @@ const WITNESSED: Expected = Expected {
     level: "witnessed",
     not_before: Some(START - 20),
     not_after: Some(START + 6),
-    keys_known_to: Some(6),
+    keys_known_to: Some(1),
 };
 
 fn good(name: &str, comment: &str, receipt: &Receipt, trust: &str, expected: &Expected) -> Case {

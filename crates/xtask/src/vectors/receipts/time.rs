@@ -13,7 +13,7 @@ use counterfoil_tlog::note::Note;
 use super::super::Case;
 use super::super::scene::Scene;
 use super::super::transparency::swapped;
-use super::{BOTH, Expected, REQUEST, WITNESSED, bad, good};
+use super::{BOTH, REQUEST, WITNESSED, bad, good};
 use crate::world::{START, Signing, World, beacon, both};
 
 /// Time bounds.
@@ -29,10 +29,6 @@ pub(super) fn times(world: &World) -> Result<Vec<Case>> {
         })
     };
     let two = &world.checkpoints.two;
-    let own_log = Expected {
-        keys_known_to: Some(3),
-        ..WITNESSED
-    };
     for (name, time, within) in [
         ("time-at-not-before", START - 20, true),
         ("time-at-not-after", START + 6, true),
@@ -45,7 +41,7 @@ pub(super) fn times(world: &World) -> Result<Vec<Case>> {
             "the operator's clock is wrong, and the report says so"
         };
         cases.push(
-            good(name, comment, &made(time, two)?, BOTH, &own_log)
+            good(name, comment, &made(time, two)?, BOTH, &WITNESSED)
                 .with("time-within-bounds", within),
         );
     }
