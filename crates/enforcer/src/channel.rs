@@ -146,9 +146,11 @@ impl Channel {
         self.unacknowledged.iter().cloned().collect()
     }
 
-    /// How many of our records are unacknowledged.
+    /// How many of our unacknowledged records would have to travel with the next call: those that
+    /// the other side does not even say it holds.
     pub(crate) fn waiting(&self) -> usize {
-        self.unacknowledged.len()
+        let held = |sent: &&Sent| Some(sent.sequence) <= self.held;
+        self.unacknowledged.len() - self.unacknowledged.iter().take_while(held).count()
     }
 
     /// Our last record in this channel.
