@@ -152,7 +152,7 @@ fn a_stdio_agent_uses_a_tool_of_another_operator() {
     both.sort_by_key(|message| message.get("id").is_some());
     assert_eq!(both[0]["method"], json!("notifications/message"));
     assert_eq!(both[1]["id"], json!(50));
-    assert_eq!(code(&agent.ask(call(51, "die", ""))), "server_ended");
+    assert_eq!(code(&agent.ask(call(51, "die", ""))), "outcome_unknown");
     assert!(matches!(agent.leave(), Ended::Agent));
     runtime.block_on(far.stop());
     let count = |operator: &Operator, wanted: &str| {
@@ -161,7 +161,7 @@ fn a_stdio_agent_uses_a_tool_of_another_operator() {
     };
     assert_eq!(count(&acme, "outcome succeeded"), 34);
     assert_eq!(count(&globex, "outcome succeeded"), 34);
-    assert_eq!(count(&acme, "outcome failed"), 1);
+    assert_eq!(count(&acme, "outcome evidence_invalid"), 1);
     assert_eq!(count(&globex, "outcome unknown"), 1);
 }
 

@@ -16,6 +16,8 @@ use crate::message::splice;
 
 /// Records of the other operator are missing here. Spec: mcp §5.
 pub(super) const CHANNEL_GAP: &str = "channel_gap";
+/// Too many of our records wait for the other operator to acknowledge them.
+const CHANNEL_UNACKNOWLEDGED: &str = "channel_unacknowledged";
 
 /// A request whose decision is on its way to the disk.
 #[derive(Debug)]
@@ -128,12 +130,17 @@ fn conclude(
     match decided {
         Ok(Decided::Allowed(permit)) => forward(request, asked, direction, errands, permit),
         Ok(Decided::Denied(denial)) => {
-            if let (true, Some(errands), Some(operator)) = (
-                denial.reason.as_str() == CHANNEL_GAP,
-                errands,
-                request.envelope.as_ref().and_then(sender),
-            ) {
-                errands.fetch(&operator);
+            if let Some(errands) = errands {
+                let other = match direction {
+                    Direction::Outgoing(operator) => Some(operator),
+                    Direction::Incoming => request.envelope.as_ref().and_then(sender),
+                    Direction::Local => None,
+                };
+                match (denial.reason.as_str(), other) {
+                    (CHANNEL_GAP, Some(operator)) => errands.fetch(&operator),
+                    (CHANNEL_UNACKNOWLEDGED, Some(operator)) => errands.push(&operator),
+                    _ => {}
+                }
             }
             Verdict::Answer(asked.denial(&denial))
         }
