@@ -97,6 +97,10 @@ pub enum Error {
         /// Path of the tile.
         path: String,
     },
+    /// Someone has seen another history of this log. What was being done is left undone; the log
+    /// goes on to serve what it has published.
+    #[error("fork suspected: {0}")]
+    ForkSuspected(String),
     /// A checkpoint could not be signed.
     #[error("cannot sign: {0}")]
     Sign(#[from] CheckpointError),
@@ -203,6 +207,10 @@ pub enum Refusal {
     /// 503: a witness has seen another history of this log. It signs nothing more.
     #[error("{0}")]
     ForkSuspected(String),
+    /// 503: the entry is taken, but nothing is logged before enough witnesses have confirmed, since
+    /// this process started, that they know no newer checkpoint than the log does.
+    #[error("witnesses have not confirmed the log's newest checkpoint yet; submit the entry again")]
+    ForkUnconfirmed,
     /// 503: the process is ending.
     #[error("the log is stopping")]
     Stopping,
@@ -239,6 +247,7 @@ impl Refusal {
             Self::PoolFull => "pool_full",
             Self::BacklogFull => "backlog_full",
             Self::ForkSuspected(_) => "fork_suspected",
+            Self::ForkUnconfirmed => "fork_unconfirmed",
             Self::Stopping => "stopping",
             Self::Timeout { .. } => "timeout",
             Self::Internal(_) => "internal",
@@ -258,7 +267,11 @@ impl Refusal {
             }
             Self::TooLarge => 413,
             Self::Internal(_) => 500,
-            Self::PoolFull | Self::BacklogFull | Self::ForkSuspected(_) | Self::Stopping => 503,
+            Self::PoolFull
+            | Self::BacklogFull
+            | Self::ForkSuspected(_)
+            | Self::ForkUnconfirmed
+            | Self::Stopping => 503,
             Self::Timeout { .. } => 504,
         }
     }

@@ -149,8 +149,9 @@ impl Server {
     }
 }
 
-/// Asks the witnesses what they have seen, then sequences and publishes until the log stops.
-/// Returns the sequencer's thread, if it was started.
+/// Asks the witnesses what they have seen, then publishes, and sequences once they have confirmed
+/// that there is nothing newer, until the log stops. Returns the sequencer's thread, if it was
+/// started.
 async fn work(
     node: Arc<Node>,
     sequencer: Sequencer<FileStore, SqliteLock>,
@@ -160,6 +161,20 @@ async fn work(
         node.suspect_fork(contradiction);
         return None;
     }
+    let publish = publish::run(Arc::clone(&node), witnesses);
+    tokio::pin!(publish);
+    let (mut confirmed, mut stopping) = (node.confirmed.subscribe(), node.stopping.subscribe());
+    let confirmed = tokio::select! {
+        biased;
+        _ = stopping.wait_for(|stopping| *stopping) => false,
+        _ = confirmed.wait_for(|confirmed| *confirmed) => true,
+        () = &mut publish => false,
+    };
+    if !confirmed {
+        // Nothing of what is pooled will be logged.
+        node.pool.abandon(Refusal::Stopping);
+        return None;
+    }
     let thread = match node.spawn_sequencer(sequencer) {
         Ok(thread) => thread,
         Err(error) => {
@@ -167,9 +182,8 @@ async fn work(
             return None;
         }
     };
-    let mut stopping = node.stopping.subscribe();
     tokio::select! {
-        () = publish::run(Arc::clone(&node), witnesses) => {}
+        () = publish => {}
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     Some(thread)
@@ -243,6 +257,7 @@ async fn tile(State(node): Shared, UrlPath(path): UrlPath<String>) -> Result<Res
 async fn add(State(node): Shared, body: Body) -> Result<Response, Refusal> {
     let deadline = Instant::now() + node.limits.wait();
     let index = take_in(&node, content(body)?, false, deadline).await?;
+    check_shown(&node, index + 1)?;
     Ok(([(CONTENT_TYPE, PLAIN)], format!("{index}\n")).into_response())
 }
 
@@ -342,7 +357,23 @@ async fn submit(
         Wait::Integrated => node.signed.borrow().clone(),
         Wait::Published | Wait::Witnessed => published(node, index, deadline).await?,
     };
-    inclusion(node, index, covering).await
+    let answer = inclusion(node, index, covering.clone()).await?;
+    // Looked at last, so that nothing was signed or found out since.
+    check_shown(node, covering.head.size)?;
+    Ok(answer)
+}
+
+/// Once a fork is suspected only what was published before is shown.
+fn check_shown(node: &Node, size: u64) -> Result<(), Refusal> {
+    let Some(reason) = node.fork.borrow().clone() else {
+        return Ok(());
+    };
+    let published = node.published.borrow();
+    if published.as_ref().is_some_and(|it| it.head.size >= size) {
+        Ok(())
+    } else {
+        Err(Refusal::ForkSuspected(reason))
+    }
 }
 
 /// Has an entry logged, or finds that it is. Returns its index.
@@ -359,6 +390,7 @@ async fn take_in(
             Ok(Ok(index)) => Ok(index),
             // Dropped without an answer: the log has stopped before the entry was logged.
             Ok(Err(_)) => Err(node.pool.stopped().unwrap_or(Refusal::Stopping)),
+            Err(_) if !*node.confirmed.borrow() => Err(Refusal::ForkUnconfirmed),
             Err(_) => Err(Refusal::Timeout {
                 index,
                 what: "integrated",
@@ -371,6 +403,7 @@ async fn take_in(
 async fn published(node: &Node, index: u64, deadline: Instant) -> Result<SignedHead, Refusal> {
     let mut published = node.published.subscribe();
     let mut stopping = node.stopping.subscribe();
+    let mut fork = node.fork.subscribe();
     let covers = |published: &Option<SignedHead>| {
         published
             .as_ref()
@@ -381,6 +414,10 @@ async fn published(node: &Node, index: u64, deadline: Instant) -> Result<SignedH
         covering = published.wait_for(covers) => covering.ok().and_then(|covering| covering.clone()),
         () = tokio::time::sleep_until(deadline) => {
             return Err(Refusal::Timeout { index, what: "published" });
+        }
+        fork = fork.wait_for(Option::is_some) => {
+            let reason = fork.ok().and_then(|fork| fork.clone()).unwrap_or_default();
+            return Err(Refusal::ForkSuspected(reason));
         }
         _ = stopping.wait_for(|stopping| *stopping) => None,
     };
@@ -430,7 +467,9 @@ impl IntoResponse for Refusal {
             object.insert(name.to_owned(), value.into());
         }
         let response = (status, Json(body));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        // A suspected fork does not go away by itself.
+        let passing = !matches!(self, Self::ForkSuspected(_));
+        if status == StatusCode::SERVICE_UNAVAILABLE && passing {
             ([(RETRY_AFTER, retry_after(&self).as_secs())], response).into_response()
         } else {
             response.into_response()

@@ -59,6 +59,11 @@ pub(crate) struct Node {
     pub(crate) signed: watch::Sender<SignedHead>,
     /// The newest published checkpoint; none before the first met the quorum.
     pub(crate) published: watch::Sender<Option<SignedHead>>,
+    /// True once enough witnesses to meet the quorum have cosigned, for this process, the
+    /// checkpoint that the lock held at its start. Nothing is sequenced before.
+    pub(crate) confirmed: watch::Sender<bool>,
+    /// Why a fork is suspected, if one is.
+    pub(crate) fork: watch::Sender<Option<String>>,
     /// True once the process is ending.
     pub(crate) stopping: watch::Sender<bool>,
     token: Zeroizing<String>,
@@ -108,6 +113,9 @@ impl Node {
         let pool = Pool::new(registry, reader, size, published_size, pool_limits);
         let node = Self {
             key,
+            // The empty tree is a prefix of every other: there is nothing to confirm.
+            confirmed: watch::Sender::new(size == 0 || !policy.needs_witnesses()),
+            fork: watch::Sender::new(None),
             policy,
             limits: config.limits,
             store,
@@ -136,11 +144,13 @@ impl Node {
             while let Some(entries) = node.pool.next_batch(last) {
                 last = Some(Instant::now());
                 let leaves: Vec<_> = entries.iter().map(|entry| entry.leaf).collect();
-                match sequencer.sequence(entries, (node.clock)()) {
+                match sequencer.sequence(entries, (node.clock)(), || node.check_fork()) {
                     Ok(signed) => {
                         node.signed.send_replace(signed.clone());
                         node.pool.complete(&leaves);
                     }
+                    // What was staged is not signed. The log goes on to serve what it has shown.
+                    Err(Error::ForkSuspected(_)) => return,
                     Err(error) => return node.fail(error),
                 }
             }
@@ -163,6 +173,7 @@ impl Node {
             }
             consistency(&self.store, published.head, next.head)?;
         }
+        self.check_fork()?;
         let path = self.store.public_directory().join(CHECKPOINT);
         file::replace(&path, next.note.to_string().as_bytes(), Access::Everyone)?;
         self.pool.published(next.head.size);
@@ -182,10 +193,24 @@ impl Node {
         self.failed.notify_one();
     }
 
-    /// Sequences nothing more: someone has seen another history signed with this log's key.
+    /// Sequences and publishes nothing more: someone has seen another history signed with this
+    /// log's key.
     pub(crate) fn suspect_fork(&self, reason: String) {
-        tracing::error!(%reason, "fork suspected: nothing more is sequenced or signed");
+        tracing::error!(%reason, "fork suspected: nothing more is sequenced, signed or published");
+        self.fork.send_if_modified(|fork| {
+            let first = fork.is_none();
+            fork.get_or_insert_with(|| reason.clone());
+            first
+        });
         self.pool.abandon(Refusal::ForkSuspected(reason));
+    }
+
+    /// Refuses if a fork is suspected.
+    pub(crate) fn check_fork(&self) -> Result<(), Error> {
+        match &*self.fork.borrow() {
+            Some(reason) => Err(Error::ForkSuspected(reason.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Resolves when the log has met a fault.

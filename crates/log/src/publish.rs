@@ -20,10 +20,17 @@ use crate::{
 /// with every signed checkpoint would leave them with cosignatures on different ones.
 const TARGET_LIFETIME: Duration = Duration::from_secs(10);
 
-/// Publishes signed checkpoints until stopped. Ends only by a fault.
+/// Publishes signed checkpoints until stopped. Ends only by a fault or a suspected fork.
 pub(crate) async fn run(node: Arc<Node>, witnesses: Vec<Witness>) {
-    if let Err(error) = publish_all(&node, witnesses).await {
-        node.fail(error);
+    let mut fork = node.fork.subscribe();
+    let result = tokio::select! {
+        biased;
+        _ = fork.wait_for(Option::is_some) => return,
+        result = publish_all(&node, witnesses) => result,
+    };
+    match result {
+        Ok(()) | Err(Error::ForkSuspected(_)) => {}
+        Err(error) => node.fail(error),
     }
 }
 
@@ -32,6 +39,8 @@ pub(crate) async fn run(node: Arc<Node>, witnesses: Vec<Witness>) {
 async fn publish_all(node: &Arc<Node>, witnesses: Vec<Witness>) -> Result<(), Error> {
     let mut signed = node.signed.subscribe();
     let mut target = first_target(node, signed.borrow_and_update().clone());
+    // What this process has been told itself about the checkpoint that it has found in the lock.
+    let mut confirmation = own_signature(node, &target)?;
     let (set_target, watch_target) = watch::channel(target.clone());
     let (sender, mut cosigned) = mpsc::channel(64);
     let mut tasks = JoinSet::new();
@@ -54,10 +63,19 @@ async fn publish_all(node: &Arc<Node>, witnesses: Vec<Witness>) -> Result<(), Er
             continue;
         }
         tokio::select! {
-            // Late for another checkpoint: the witness goes on with the newest one.
-            Some(next) = cosigned.recv() => if next.head == target.head {
-                target.note = add(&target.note, next)?;
-            },
+            Some(next) = cosigned.recv() => {
+                if next.head == confirmation.head && !*node.confirmed.borrow() {
+                    confirmation.note = add(&confirmation.note, &next)?;
+                    if is_met(node, &confirmation.note) {
+                        tracing::info!(size = next.head.size, "confirmed by the witnesses");
+                        node.confirmed.send_replace(true);
+                    }
+                }
+                // Late for another checkpoint: the witness goes on with the newest one.
+                if next.head == target.head {
+                    target.note = add(&target.note, &next)?;
+                }
+            }
             changed = signed.changed() => if changed.is_err() { return Ok(()) },
             () = sleep_until(deadline), if newer => {}
         }
@@ -76,13 +94,23 @@ fn is_met(node: &Node, note: &Note) -> bool {
     node.policy.check(note).is_ok_and(|quorum| quorum.is_met())
 }
 
+/// A checkpoint without any cosignature.
+fn own_signature(node: &Node, signed: &SignedHead) -> Result<SignedHead, Error> {
+    let note = signed.note.clone();
+    let note = note.retain_signatures(|line| is_by(line, &node.key));
+    Ok(SignedHead {
+        head: signed.head,
+        note: note.ok_or_else(|| Error::Damaged("checkpoint is not signed".to_owned()))?,
+    })
+}
+
 /// Puts a witness's cosignature in, over an earlier one of the same key.
-fn add(note: &Note, cosigned: Cosigned) -> Result<Note, Error> {
+fn add(note: &Note, cosigned: &Cosigned) -> Result<Note, Error> {
     let too_many = |error| Error::Damaged(format!("checkpoint: {error}"));
     note.clone()
         .retain_signatures(|line| !is_by(line, &cosigned.key))
         .ok_or_else(|| Error::Damaged("checkpoint lost its signature".to_owned()))?
-        .with_signatures(cosigned.lines)
+        .with_signatures(cosigned.lines.clone())
         .map_err(too_many)
 }
 

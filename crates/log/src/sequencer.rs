@@ -74,13 +74,17 @@ impl<S: BlobStore, L: CheckpointLock> Sequencer<S, L> {
 
     /// Adds entries to the tree, durably, and signs the checkpoint that covers them.
     ///
+    /// `may_commit` is asked right before the commit point, after everything that takes time.
+    ///
     /// # Errors
     ///
-    /// After any error the state is unknown: nothing may be done but to stop and load again.
+    /// What `may_commit` says; nothing has happened then. After any other error the state is
+    /// unknown: nothing may be done but to stop and load again.
     pub(crate) fn sequence(
         &mut self,
         entries: Vec<AdmittedEntry>,
         time: UnixMillis,
+        may_commit: impl FnOnce() -> Result<(), Error>,
     ) -> Result<&SignedHead, Error> {
         let old = self.current.head;
         let mut edge = load_edge(&self.store, old)?;
@@ -120,6 +124,7 @@ impl<S: BlobStore, L: CheckpointLock> Sequencer<S, L> {
             entries: contents,
         };
         self.store.stage(&staged.encode()?)?;
+        may_commit()?;
         // The commit point. Before it nothing has happened, after it nothing can be taken back.
         self.lock.swap(
             old,

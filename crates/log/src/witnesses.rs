@@ -61,6 +61,9 @@ pub(crate) fn of_policy(policy: &Policy, timeout: Duration) -> Result<Vec<Witnes
 }
 
 /// Has every target cosigned by one witness, until the publisher is gone.
+///
+/// The first one is submitted even if the witness has cosigned it before: its answer says whether
+/// it has seen anything newer of this log, which a log restored from a backup would not know.
 pub(crate) async fn run(
     node: Arc<Node>,
     witness: Witness,
@@ -69,19 +72,19 @@ pub(crate) async fn run(
 ) {
     let mut known = None;
     let mut delay = FIRST_DELAY;
+    let mut asked = false;
     loop {
         let next = target.borrow_and_update().clone();
-        if next
-            .note
-            .signatures()
-            .iter()
-            .any(|line| is_by(line, &witness.key))
-        {
+        let mut lines = next.note.signatures().iter();
+        let has_cosigned = lines.any(|line| is_by(line, &witness.key));
+        if has_cosigned {
             known = Some(next.head.size);
-        } else {
+        }
+        if !(has_cosigned && asked) {
             match submit(&node, &witness, &mut known, &next).await {
                 Ok(lines) => {
                     delay = FIRST_DELAY;
+                    asked = true;
                     let (head, key) = (next.head, witness.key.clone());
                     if cosigned.send(Cosigned { head, key, lines }).await.is_err() {
                         return;
@@ -92,14 +95,14 @@ pub(crate) async fn run(
                         "checkpoint not cosigned");
                     let alarming =
                         matches!(trouble, Trouble::Ahead { .. } | Trouble::Contradicts { .. });
-                    if alarming && let Some(reason) = fork::ask(&node, &witness).await {
-                        node.suspect_fork(reason);
+                    if alarming {
+                        alarm(&node, &witness, &trouble).await;
                     }
-                    let asked = match trouble {
+                    let wait = match trouble {
                         Trouble::PushedBack { wait } => wait.unwrap_or_default(),
                         _ => Duration::ZERO,
                     };
-                    tokio::time::sleep(delay.max(asked)).await;
+                    tokio::time::sleep(delay.max(wait)).await;
                     delay = (delay * 2).min(LONGEST_DELAY);
                     continue;
                 }
@@ -108,6 +111,20 @@ pub(crate) async fn run(
         if target.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// A witness says that it has seen another history.
+///
+/// In a log that has been confirmed this needs evidence: a checkpoint with the log's own signature,
+/// so that no witness can stop a log by lying. Before that the word of the witness is enough. A log
+/// that was rolled back would sign its second history right after, and a log that does not start is
+/// the smaller evil.
+async fn alarm(node: &Arc<Node>, witness: &Witness, trouble: &Trouble) {
+    if let Some(reason) = fork::ask(node, witness).await {
+        node.suspect_fork(reason);
+    } else if !*node.confirmed.borrow() {
+        node.suspect_fork(format!("witness `{}`: {trouble}", witness.name));
     }
 }
 

@@ -236,7 +236,8 @@ async fn a_log_restored_from_a_backup_signs_nothing() {
             .contains("size `3`"),
         "{refused:?}"
     );
-    assert!(!refused.header("retry-after").is_empty());
+    // It does not help to come back later.
+    assert_eq!(refused.header("retry-after"), "");
     // What is there is still served.
     assert_eq!(log.get("/v1/proof?index=0").await.status, 200);
     log.stop().await;
@@ -248,6 +249,98 @@ async fn a_log_restored_from_a_backup_signs_nothing() {
     log.post("/v1/entries?wait=witnessed", third.clone())
         .await
         .verified(&third, &setup.policy(&log));
+    log.stop().await;
+}
+
+#[tokio::test]
+async fn a_restored_log_signs_nothing_while_its_witness_is_away_either() {
+    let mut setup = Setup::new(1).await;
+    let (home, backup) = (setup.home(), setup.directory.path().join("backup"));
+    let mut acme = Operator::new("acme.example", 1);
+    let log = Running::start(&home).await;
+    let manifest = acme.manifest();
+    assert_eq!(
+        log.register(manifest.clone(), &setup.token).await.status,
+        200
+    );
+    log.stop().await;
+    copy(&home, &backup);
+    let log = Running::start(&home).await;
+    let entry = acme.next();
+    let path = "/v1/entries?wait=witnessed";
+    assert_eq!(log.post(path, entry).await.status, 200);
+    let policy = setup.policy(&log);
+    log.stop().await;
+
+    setup.witnesses[0].stop().await;
+    set_limits(&backup, "pool_entries = 2\nwait_ms = 150\nwitness_ms = 500");
+    let log = Running::start(&backup).await;
+    let mut other = Operator::new("acme.example", 1);
+    other.manifest();
+    let forked = other.next();
+    for wait in ["integrated", "published", "witnessed"] {
+        let answer = log
+            .post(&format!("/v1/entries?wait={wait}"), forked.clone())
+            .await;
+        assert_eq!(answer.error(), (503, "fork_unconfirmed".into()), "{wait}");
+        assert!(!answer.header("retry-after").is_empty());
+        assert_eq!(answer.json()["index"], serde_json::Value::Null);
+    }
+    // The pool has its bound, and what was published is still served.
+    let answer = log.post("/add", other.next()).await;
+    assert_eq!(answer.error(), (503, "fork_unconfirmed".into()));
+    let answer = log.post("/add", other.next()).await;
+    assert_eq!(answer.error(), (503, "pool_full".into()));
+    log.get("/v1/proof?index=0")
+        .await
+        .verified(&manifest, &policy);
+    assert_eq!(fsck(&backup).unwrap().size, 1);
+
+    // Now the witness tells: neither the pooled entry nor a checkpoint over it comes out.
+    setup.witnesses[0].start().await;
+    let refused = loop {
+        let answer = log
+            .post("/v1/entries?wait=integrated", forked.clone())
+            .await;
+        if answer.error().1 != "fork_unconfirmed" {
+            break answer;
+        }
+    };
+    assert_eq!(refused.error(), (503, "fork_suspected".into()));
+    let answer = log
+        .post("/v1/entries?wait=integrated", manifest.clone())
+        .await;
+    assert_eq!(answer.verified(&manifest, &log.policy()), (0, 1));
+    log.stop().await;
+    assert_eq!(fsck(&backup).unwrap().size, 1);
+}
+
+#[tokio::test]
+async fn a_log_goes_on_once_its_witnesses_confirm_its_checkpoint() {
+    let mut setup = Setup::new(2).await;
+    let mut acme = Operator::new("acme.example", 1);
+    let log = Running::start(&setup.home()).await;
+    let policy = setup.policy(&log);
+    assert_eq!(
+        log.register(acme.manifest(), &setup.token).await.status,
+        200
+    );
+    log.stop().await;
+    setup.witnesses[1].stop().await;
+    set_limits(&setup.home(), "wait_ms = 300\nwitness_ms = 200");
+    let log = Running::start(&setup.home()).await;
+    // One of two is not enough.
+    let entry = acme.next();
+    let answer = log.post("/v1/entries", entry.clone()).await;
+    assert_eq!(answer.error(), (503, "fork_unconfirmed".into()));
+    setup.witnesses[1].start().await;
+    let answer = loop {
+        let answer = log.post("/v1/entries?wait=witnessed", entry.clone()).await;
+        if answer.status == 200 {
+            break answer;
+        }
+    };
+    assert_eq!(answer.verified(&entry, &policy), (1, 2));
     log.stop().await;
 }
 
@@ -507,12 +600,18 @@ async fn assert_cosigned_after(
     }
 }
 
-#[tokio::test]
-async fn copes_with_every_answer_a_witness_may_give() {
+/// Starts a foreign witness. Returns how to tell it what to do, what it was asked (old size, size,
+/// signatures), its key and its address.
+async fn foreign() -> (
+    mpsc::UnboundedSender<Behaviour>,
+    mpsc::UnboundedReceiver<(u64, u64, usize)>,
+    VerifierKey,
+    std::net::SocketAddr,
+) {
     let name = KeyName::parse("foreign.example/w").unwrap();
     let signer = SignerKey::from_seed(name, Algorithm::CosignatureEd25519, &[3; 32]);
     let (behave, behaviours) = mpsc::unbounded_channel();
-    let (seen, mut requests) = mpsc::unbounded_channel();
+    let (seen, requests) = mpsc::unbounded_channel();
     let key: VerifierKey = signer.verifier().clone();
     let foreign = Arc::new(Foreign {
         signer,
@@ -530,7 +629,12 @@ async fn copes_with_every_answer_a_witness_may_give() {
         )
         .with_state(foreign);
     tokio::spawn(axum::serve(listener, router).into_future());
+    (behave, requests, key, address)
+}
 
+#[tokio::test]
+async fn copes_with_every_answer_a_witness_may_give() {
+    let (behave, mut requests, key, address) = foreign().await;
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path().join("log");
     let policy = format!("witness w {key} http://{address}/prefix/\nquorum w\n");
@@ -552,6 +656,46 @@ async fn copes_with_every_answer_a_witness_may_give() {
 
     assert_cosigned_after(&log, &mut acme, &trusted, &behave, &mut requests).await;
     log.stop().await;
+}
+
+#[tokio::test]
+async fn before_it_has_confirmed_the_word_of_a_witness_stops_the_log() {
+    for alarm in [
+        answer(StatusCode::CONFLICT, "99\n"),
+        answer(StatusCode::CONFLICT, "other root"),
+        answer(StatusCode::UNPROCESSABLE_ENTITY, ""),
+    ] {
+        let (behave, mut requests, key, address) = foreign().await;
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("log");
+        let policy = format!("witness w {key} http://{address}/prefix/\nquorum w\n");
+        let token = new_log(&home, Some(policy.clone().into_bytes()))
+            .admission_token
+            .to_string();
+        behave.send(Behaviour::Cosign).unwrap();
+        behave.send(Behaviour::Cosign).unwrap();
+        let log = Running::start(&home).await;
+        let mut acme = Operator::new("acme.example", 1);
+        assert_eq!(log.register(acme.manifest(), &token).await.status, 200);
+        log.stop().await;
+        while requests.try_recv().is_ok() {}
+
+        // The checkpoint it has cosigned is submitted again, and it does not like it now.
+        let name = format!("{alarm:?}");
+        behave.send(alarm).unwrap();
+        set_limits(&home, "wait_ms = 300");
+        let log = Running::start(&home).await;
+        assert_eq!(requests.recv().await.unwrap(), (1, 1, 1), "{name}");
+        let refused = loop {
+            let answer = log.post("/v1/entries", acme.commitment(3, 9)).await;
+            if answer.error().1 != "fork_unconfirmed" {
+                break answer;
+            }
+        };
+        assert_eq!(refused.error(), (503, "fork_suspected".into()), "{name}");
+        log.stop().await;
+        assert_eq!(fsck(&home).unwrap().size, 1, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -95,6 +95,10 @@ impl CheckpointLock for FaultyLock {
     }
 }
 
+fn allowed() -> Result<(), Error> {
+    Ok(())
+}
+
 fn load(home: &Path, fault: &Fault) -> Result<Sequencer<FaultyStore, FaultyLock>, Error> {
     let store = FaultyStore(FileStore::new(home), fault.clone());
     let lock = FaultyLock(SqliteLock::open(home)?, fault.clone());
@@ -142,7 +146,9 @@ impl Log {
             content,
         };
         let mut sequencer = load(&home, &Fault::never()).unwrap();
-        sequencer.sequence(vec![entry], UnixMillis::new(0)).unwrap();
+        sequencer
+            .sequence(vec![entry], UnixMillis::new(0), allowed)
+            .unwrap();
         Self {
             _directory: directory,
             home,
@@ -176,7 +182,7 @@ impl Log {
         let at = sequencer.current().head.size;
         if at < size {
             sequencer
-                .sequence(self.entries(at, size - at), UnixMillis::new(1))
+                .sequence(self.entries(at, size - at), UnixMillis::new(1), allowed)
                 .unwrap();
         }
     }
@@ -201,7 +207,7 @@ fn any_write_may_fail_before_or_after_it_happened() {
                 let mut sequencer = load(&log.home, &fault).unwrap();
                 fault.left.set(number);
                 let step = log.entries(from, to - from);
-                let failed = sequencer.sequence(step, UnixMillis::new(2));
+                let failed = sequencer.sequence(step, UnixMillis::new(2), allowed);
                 assert!(matches!(failed, Err(Error::System(_))), "{case}");
                 drop(sequencer);
 
@@ -232,7 +238,7 @@ fn recovery_itself_may_fail_at_any_write() {
         fault.left.set(1);
         assert!(
             sequencer
-                .sequence(log.entries(from, to - from), UnixMillis::new(2))
+                .sequence(log.entries(from, to - from), UnixMillis::new(2), allowed)
                 .is_err()
         );
         drop(sequencer);
@@ -275,9 +281,9 @@ fn a_lock_that_moved_is_noticed() {
     let mut first = load(&log.home, &Fault::never()).unwrap();
     let mut second = load(&log.home, &Fault::never()).unwrap();
     first
-        .sequence(log.entries(1, 1), UnixMillis::new(2))
+        .sequence(log.entries(1, 1), UnixMillis::new(2), allowed)
         .unwrap();
-    let moved = second.sequence(log.entries(1, 2), UnixMillis::new(2));
+    let moved = second.sequence(log.entries(1, 2), UnixMillis::new(2), allowed);
     assert!(matches!(moved, Err(Error::LockMoved { expected: 1 })));
     drop((first, second));
     // What the second staged is of a step that never happened.
@@ -301,7 +307,7 @@ fn a_batch_without_a_place_is_not_logged() {
     ] {
         let mut sequencer = load(&log.home, &Fault::never()).unwrap();
         assert!(matches!(
-            sequencer.sequence(wrong, UnixMillis::new(2)),
+            sequencer.sequence(wrong, UnixMillis::new(2), allowed),
             Err(Error::Damaged(_))
         ));
         drop(sequencer);
@@ -311,7 +317,29 @@ fn a_batch_without_a_place_is_not_logged() {
     let mut sequencer = load(&log.home, &Fault::never()).unwrap();
     let twice = [log.entries(1, 1), log.entries(1, 1)].concat();
     assert!(matches!(
-        sequencer.sequence(twice, UnixMillis::new(2)),
+        sequencer.sequence(twice, UnixMillis::new(2), allowed),
         Err(Error::Database(_))
     ));
+}
+
+#[test]
+fn a_fork_found_during_a_step_leaves_it_unsigned() {
+    let log = Log::new();
+    log.grow_to(3);
+    let mut sequencer = load(&log.home, &Fault::never()).unwrap();
+    let before = SqliteLock::open(&log.home).unwrap().load().unwrap();
+    let refused = sequencer.sequence(log.entries(3, 2), UnixMillis::new(2), || {
+        Err(Error::ForkSuspected("told so".to_owned()))
+    });
+    assert!(matches!(refused, Err(Error::ForkSuspected(_))));
+    assert_eq!(sequencer.current().head.size, 3);
+    drop(sequencer);
+    // The step was staged in full, and the next start does not take it for signed.
+    let mut sequencer = load(&log.home, &Fault::never()).unwrap();
+    assert_eq!(sequencer.current().note, before);
+    assert_eq!(fsck(&log.home).unwrap().size, 3);
+    sequencer
+        .sequence(log.entries(3, 2), UnixMillis::new(3), allowed)
+        .unwrap();
+    assert_eq!(fsck(&log.home).unwrap().size, 5);
 }
