@@ -214,7 +214,10 @@ pub enum Refusal {
     /// 503: the process is ending.
     #[error("the log is stopping")]
     Stopping,
-    /// 504: the entry is taken, but what was to be waited for did not happen in time.
+    /// 504: the entry is taken and not logged yet. It has no index before it is.
+    #[error("the entry may be logged; submit it again to find out")]
+    NotLogged,
+    /// 504: the entry is logged, but what was to be waited for did not happen in time.
     #[error("entry `{index}` is not {what} yet; it stays in the log")]
     Timeout {
         /// Index of the entry.
@@ -249,7 +252,7 @@ impl Refusal {
             Self::ForkSuspected(_) => "fork_suspected",
             Self::ForkUnconfirmed => "fork_unconfirmed",
             Self::Stopping => "stopping",
-            Self::Timeout { .. } => "timeout",
+            Self::NotLogged | Self::Timeout { .. } => "timeout",
             Self::Internal(_) => "internal",
         }
     }
@@ -272,7 +275,7 @@ impl Refusal {
             | Self::ForkSuspected(_)
             | Self::ForkUnconfirmed
             | Self::Stopping => 503,
-            Self::Timeout { .. } => 504,
+            Self::NotLogged | Self::Timeout { .. } => 504,
         }
     }
 }

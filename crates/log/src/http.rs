@@ -24,7 +24,7 @@ use counterfoil_tlog::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use crate::{
     Clock, Error, Refusal,
@@ -32,7 +32,7 @@ use crate::{
     database::SqliteLock,
     fork,
     lock::SignedHead,
-    node::Node,
+    node::{FailOnPanic, Node},
     pool::{Place, internal},
     publish, read,
     sequencer::Sequencer,
@@ -116,7 +116,13 @@ impl Server {
             sequencer,
             witnesses,
         } = self;
-        let work = tokio::spawn(work(Arc::clone(&node), sequencer, witnesses));
+        let work = tokio::spawn({
+            let node = Arc::clone(&node);
+            async move {
+                let _guard = FailOnPanic(Arc::clone(&node));
+                work(node, sequencer, witnesses).await
+            }
+        });
         let stop = {
             let node = Arc::clone(&node);
             async move {
@@ -163,10 +169,9 @@ async fn work(
     }
     let publish = publish::run(Arc::clone(&node), witnesses);
     tokio::pin!(publish);
-    let (mut confirmed, mut stopping) = (node.confirmed.subscribe(), node.stopping.subscribe());
+    let mut confirmed = node.confirmed.subscribe();
     let confirmed = tokio::select! {
         biased;
-        _ = stopping.wait_for(|stopping| *stopping) => false,
         _ = confirmed.wait_for(|confirmed| *confirmed) => true,
         () = &mut publish => false,
     };
@@ -182,10 +187,7 @@ async fn work(
             return None;
         }
     };
-    tokio::select! {
-        () = publish => {}
-        _ = stopping.wait_for(|stopping| *stopping) => {}
-    }
+    publish.await;
     Some(thread)
 }
 
@@ -355,7 +357,8 @@ async fn submit(
     let index = take_in(node, content, token, deadline).await?;
     let covering = match wait {
         Wait::Integrated => node.signed.borrow().clone(),
-        Wait::Published | Wait::Witnessed => published(node, index, deadline).await?,
+        Wait::Published => covering(node, &node.published, index, deadline, "published").await?,
+        Wait::Witnessed => covering(node, &node.witnessed, index, deadline, "witnessed").await?,
     };
     let answer = inclusion(node, index, covering.clone()).await?;
     // Looked at last, so that nothing was signed or found out since.
@@ -386,34 +389,37 @@ async fn take_in(
     let shared = Arc::clone(node);
     match blocking(move || shared.pool.submit(content, token)).await? {
         Place::Logged(index) => Ok(index),
-        Place::Pooled(index, logged) => match tokio::time::timeout_at(deadline, logged).await {
+        Place::Pooled(logged) => match tokio::time::timeout_at(deadline, logged).await {
             Ok(Ok(index)) => Ok(index),
             // Dropped without an answer: the log has stopped before the entry was logged.
             Ok(Err(_)) => Err(node.pool.stopped().unwrap_or(Refusal::Stopping)),
             Err(_) if !*node.confirmed.borrow() => Err(Refusal::ForkUnconfirmed),
-            Err(_) => Err(Refusal::Timeout {
-                index,
-                what: "integrated",
-            }),
+            Err(_) => Err(Refusal::NotLogged),
         },
     }
 }
 
-/// Waits for a published checkpoint that covers an entry.
-async fn published(node: &Node, index: u64, deadline: Instant) -> Result<SignedHead, Refusal> {
-    let mut published = node.published.subscribe();
+/// Waits for a checkpoint that covers an entry.
+async fn covering(
+    node: &Node,
+    checkpoints: &watch::Sender<Option<SignedHead>>,
+    index: u64,
+    deadline: Instant,
+    what: &'static str,
+) -> Result<SignedHead, Refusal> {
+    let mut checkpoints = checkpoints.subscribe();
     let mut stopping = node.stopping.subscribe();
     let mut fork = node.fork.subscribe();
-    let covers = |published: &Option<SignedHead>| {
-        published
+    let covers = |checkpoint: &Option<SignedHead>| {
+        checkpoint
             .as_ref()
-            .is_some_and(|published| published.head.size > index)
+            .is_some_and(|checkpoint| checkpoint.head.size > index)
     };
     let waited = tokio::select! {
         biased;
-        covering = published.wait_for(covers) => covering.ok().and_then(|covering| covering.clone()),
+        covering = checkpoints.wait_for(covers) => covering.ok().and_then(|covering| covering.clone()),
         () = tokio::time::sleep_until(deadline) => {
-            return Err(Refusal::Timeout { index, what: "published" });
+            return Err(Refusal::Timeout { index, what });
         }
         fork = fork.wait_for(Option::is_some) => {
             let reason = fork.ok().and_then(|fork| fork.clone()).unwrap_or_default();
@@ -456,7 +462,12 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status =
             StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut body = json!({ "code": self.code(), "detail": self.to_string() });
+        let detail = match &self {
+            // What it is stands in the log's own output; strangers have no use for it.
+            Self::Internal(_) => "the log has a fault".to_owned(),
+            other => other.to_string(),
+        };
+        let mut body = json!({ "code": self.code(), "detail": detail });
         let extra = match &self {
             Self::NotNextBatch { expected, .. } => Some(("expected_batch", *expected)),
             Self::NotNextVersion { expected, .. } => Some(("expected_version", *expected)),

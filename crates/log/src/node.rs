@@ -59,6 +59,9 @@ pub(crate) struct Node {
     pub(crate) signed: watch::Sender<SignedHead>,
     /// The newest published checkpoint; none before the first met the quorum.
     pub(crate) published: watch::Sender<Option<SignedHead>>,
+    /// The newest published checkpoint that meets the current policy. One that was published under
+    /// an earlier policy may not.
+    pub(crate) witnessed: watch::Sender<Option<SignedHead>>,
     /// True once enough witnesses to meet the quorum have cosigned, for this process, the
     /// checkpoint that the lock held at its start. Nothing is sequenced before.
     pub(crate) confirmed: watch::Sender<bool>,
@@ -116,12 +119,13 @@ impl Node {
             // The empty tree is a prefix of every other: there is nothing to confirm.
             confirmed: watch::Sender::new(size == 0 || !policy.needs_witnesses()),
             fork: watch::Sender::new(None),
+            witnessed: watch::Sender::new(published.clone().filter(|it| meets(&policy, &it.note))),
+            published: watch::Sender::new(published),
             policy,
             limits: config.limits,
             store,
             pool,
             signed: watch::Sender::new(signed),
-            published: watch::Sender::new(published),
             stopping: watch::Sender::new(false),
             token,
             reader: Mutex::new(Reader::open(directory)?),
@@ -140,6 +144,7 @@ impl Node {
     ) -> Result<thread::JoinHandle<()>, Error> {
         let node = Arc::clone(self);
         let run = move || {
+            let _guard = FailOnPanic(Arc::clone(&node));
             let mut last = None;
             while let Some(entries) = node.pool.next_batch(last) {
                 last = Some(Instant::now());
@@ -177,6 +182,9 @@ impl Node {
         let path = self.store.public_directory().join(CHECKPOINT);
         file::replace(&path, next.note.to_string().as_bytes(), Access::Everyone)?;
         self.pool.published(next.head.size);
+        if meets(&self.policy, &next.note) {
+            self.witnessed.send_replace(Some(next.clone()));
+        }
         self.published.send_replace(Some(next));
         Ok(())
     }
@@ -242,6 +250,25 @@ impl Node {
     }
 }
 
+/// Stops the log if what holds this ends by a panic: a part of the log would be missing, and
+/// nobody would notice.
+#[derive(Debug)]
+pub(crate) struct FailOnPanic(pub(crate) Arc<Node>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0
+                .fail(Error::System("a worker has panicked".to_owned()));
+        }
+    }
+}
+
+/// Whether enough witnesses have cosigned.
+pub(crate) fn meets(policy: &Policy, note: &Note) -> bool {
+    policy.check(note).is_ok_and(|quorum| quorum.is_met())
+}
+
 /// Reads the published checkpoint, if there is one.
 pub(crate) fn read_published(
     store: &FileStore,
@@ -274,5 +301,38 @@ pub(crate) fn check_published(
         Ok(())
     } else {
         Err(Error::PublishedContradicts { size })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{InitOptions, init};
+
+    #[tokio::test]
+    async fn a_worker_that_panics_stops_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("log");
+        let options = InitOptions {
+            origin: "log.example".to_owned(),
+            listen: "127.0.0.1:0".to_owned(),
+            witness_policy: None,
+        };
+        init(&home, &options).unwrap();
+        let config = Config::read(&home).unwrap();
+        let (node, _) = Node::open(&home, &config, system_clock).unwrap();
+        let guard = FailOnPanic(Arc::clone(&node));
+        drop(guard);
+        assert!(node.pool.stopped().is_none());
+
+        let guard = FailOnPanic(Arc::clone(&node));
+        let worker = thread::spawn(move || {
+            let _guard = guard;
+            panic!("told to");
+        });
+        node.failed().await;
+        assert!(worker.join().is_err());
+        assert!(matches!(node.failure(), Some(Error::System(_))));
+        assert!(matches!(node.pool.stopped(), Some(Refusal::Internal(_))));
     }
 }

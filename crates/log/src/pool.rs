@@ -17,6 +17,9 @@ use crate::{
 /// Most bytes of entries in the pool, beside the limit on their number: 32 MiB.
 const POOL_BYTES: usize = 32 << 20;
 
+/// Most requests that wait for the same entry.
+const WAITERS: usize = 64;
+
 /// The pool. Everything in it is under one lock, so that the order of admission is the order of
 /// the log.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ pub(crate) enum Place {
     /// Logged at this index.
     Logged(u64),
     /// Admitted; the index comes when it is logged, nothing if the process ends before.
-    Pooled(u64, oneshot::Receiver<u64>),
+    Pooled(oneshot::Receiver<u64>),
 }
 
 impl Pool {
@@ -116,7 +119,7 @@ impl Pool {
         });
         drop(state);
         self.wake.notify_one();
-        Ok(Place::Pooled(index, receiver))
+        Ok(Place::Pooled(receiver))
     }
 
     /// Blocks until there are entries to sequence; `None` when stopped and empty. At least the
@@ -211,10 +214,15 @@ impl Pool {
 impl State {
     /// Finds an entry that is pooled or logged.
     fn find(&mut self, leaf: &Hash) -> Result<Option<Place>, Refusal> {
-        if let Some((index, senders)) = self.waiting.get_mut(leaf) {
+        if let Some((_, senders)) = self.waiting.get_mut(leaf) {
+            // Whoever has hung up since makes room.
+            senders.retain(|sender| !sender.is_closed());
+            if senders.len() >= WAITERS {
+                return Err(Refusal::PoolFull);
+            }
             let (sender, receiver) = oneshot::channel();
             senders.push(sender);
-            return Ok(Some(Place::Pooled(*index, receiver)));
+            return Ok(Some(Place::Pooled(receiver)));
         }
         let index = self.reader.index_of(leaf).map_err(internal)?;
         Ok(index.map(Place::Logged))

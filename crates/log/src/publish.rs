@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     Error,
     lock::SignedHead,
-    node::Node,
+    node::{Node, meets},
     witnesses::{self, Cosigned, Witness, is_by},
 };
 
@@ -20,14 +20,18 @@ use crate::{
 /// with every signed checkpoint would leave them with cosignatures on different ones.
 const TARGET_LIFETIME: Duration = Duration::from_secs(10);
 
-/// Publishes signed checkpoints until stopped. Ends only by a fault or a suspected fork.
+/// Publishes signed checkpoints until the log stops, meets a fault, or suspects a fork. Nothing of
+/// it goes on after it has returned.
 pub(crate) async fn run(node: Arc<Node>, witnesses: Vec<Witness>) {
-    let mut fork = node.fork.subscribe();
+    let (mut fork, mut stopping) = (node.fork.subscribe(), node.stopping.subscribe());
+    let mut tasks = JoinSet::new();
     let result = tokio::select! {
         biased;
-        _ = fork.wait_for(Option::is_some) => return,
-        result = publish_all(&node, witnesses) => result,
+        _ = fork.wait_for(Option::is_some) => Ok(()),
+        _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
+        result = publish_all(&node, witnesses, &mut tasks) => result,
     };
+    tasks.shutdown().await;
     match result {
         Ok(()) | Err(Error::ForkSuspected(_)) => {}
         Err(error) => node.fail(error),
@@ -36,21 +40,24 @@ pub(crate) async fn run(node: Arc<Node>, witnesses: Vec<Witness>) {
 
 /// One target at a time. It is published when it meets the quorum, at once if none is needed, and
 /// again when more witnesses cosign it while nothing newer is there.
-async fn publish_all(node: &Arc<Node>, witnesses: Vec<Witness>) -> Result<(), Error> {
+async fn publish_all(
+    node: &Arc<Node>,
+    witnesses: Vec<Witness>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), Error> {
     let mut signed = node.signed.subscribe();
     let mut target = first_target(node, signed.borrow_and_update().clone());
     // What this process has been told itself about the checkpoint that it has found in the lock.
     let mut confirmation = own_signature(node, &target)?;
     let (set_target, watch_target) = watch::channel(target.clone());
     let (sender, mut cosigned) = mpsc::channel(64);
-    let mut tasks = JoinSet::new();
     for witness in witnesses {
         let (node, target) = (Arc::clone(node), watch_target.clone());
         tasks.spawn(witnesses::run(node, witness, target, sender.clone()));
     }
     let mut deadline = Instant::now() + TARGET_LIFETIME;
     loop {
-        let met = is_met(node, &target.note);
+        let met = meets(&node.policy, &target.note);
         if met && node.published.borrow().as_ref() != Some(&target) {
             publish(node, target.clone()).await?;
         }
@@ -66,7 +73,7 @@ async fn publish_all(node: &Arc<Node>, witnesses: Vec<Witness>) -> Result<(), Er
             Some(next) = cosigned.recv() => {
                 if next.head == confirmation.head && !*node.confirmed.borrow() {
                     confirmation.note = add(&confirmation.note, &next)?;
-                    if is_met(node, &confirmation.note) {
+                    if meets(&node.policy, &confirmation.note) {
                         tracing::info!(size = next.head.size, "confirmed by the witnesses");
                         node.confirmed.send_replace(true);
                     }
@@ -78,6 +85,10 @@ async fn publish_all(node: &Arc<Node>, witnesses: Vec<Witness>) -> Result<(), Er
             }
             changed = signed.changed() => if changed.is_err() { return Ok(()) },
             () = sleep_until(deadline), if newer => {}
+            // They end with this function; one that ends before it has panicked.
+            Some(Err(error)) = tasks.join_next() => {
+                return Err(Error::System(format!("the task of a witness has ended: {error}")));
+            }
         }
     }
 }
@@ -88,10 +99,6 @@ fn first_target(node: &Node, signed: SignedHead) -> SignedHead {
         Some(published) if published.head == signed.head => published.clone(),
         _ => signed,
     }
-}
-
-fn is_met(node: &Node, note: &Note) -> bool {
-    node.policy.check(note).is_ok_and(|quorum| quorum.is_met())
 }
 
 /// A checkpoint without any cosignature.

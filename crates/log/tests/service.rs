@@ -489,10 +489,11 @@ async fn a_flood_is_refused_and_what_was_taken_is_kept() {
     let log = Running::start(&setup.home()).await;
     log.register(manifest.clone(), &setup.token).await;
     while log.post("/add", manifest.clone()).await.status != 200 {}
-    for index in 1..=5 {
+    for _ in 1..=5 {
         let answer = log.post("/v1/entries", acme.next()).await;
         assert_eq!(answer.error(), (504, "timeout".into()));
-        assert_eq!(answer.json()["index"], index);
+        // No index is promised before it is one.
+        assert_eq!(answer.json()["index"], serde_json::Value::Null);
     }
     let sixth = acme.commitment(3, 9);
     for path in ["/v1/entries", "/add", "/v1/entries?wait=integrated"] {

@@ -345,6 +345,52 @@ async fn a_log_goes_on_once_its_witnesses_confirm_its_checkpoint() {
 }
 
 #[tokio::test]
+async fn what_was_published_before_there_were_witnesses_is_not_witnessed() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("log");
+    let identity = new_log(&home, None);
+    let mut acme = Operator::new("acme.example", 1);
+    let log = Running::start(&home).await;
+    let token = &identity.admission_token;
+    assert_eq!(log.register(acme.manifest(), token).await.status, 200);
+    let entry = acme.next();
+    assert_eq!(log.post("/v1/entries", entry.clone()).await.status, 200);
+    log.stop().await;
+
+    let name = "witness.example/w";
+    let logs = vec![identity.verifier_key.clone()];
+    let mut witness = Witness::new(directory.path().join("w"), name, logs.clone());
+    witness.start().await;
+    let policy = policy_of(&[&witness]);
+    witness.stop().await;
+    witness.set_logs(&logs);
+    fs::write(home.join("late.policy"), &policy).unwrap();
+    let config = fs::read_to_string(home.join("log.toml")).unwrap();
+    let config = format!("{config}witness_policy = \"late.policy\"\n");
+    fs::write(home.join("log.toml"), config).unwrap();
+    set_limits(&home, "wait_ms = 300\nwitness_ms = 200");
+    let log = Running::start(&home).await;
+    let path = "/v1/entries?wait=witnessed";
+    let answer = log.post(path, entry.clone()).await;
+    assert_eq!(answer.error(), (504, "timeout".into()));
+    assert_eq!(answer.json()["index"], 1);
+    // It is published all the same, and stays so.
+    log.post("/v1/entries", entry.clone())
+        .await
+        .verified(&entry, &log.policy());
+    witness.start().await;
+    let policy = Policy::parse(&policy).unwrap().with_log(log.key.clone());
+    let answer = loop {
+        let answer = log.post(path, entry.clone()).await;
+        if answer.status == 200 {
+            break answer;
+        }
+    };
+    assert_eq!(answer.verified(&entry, &policy), (1, 2));
+    log.stop().await;
+}
+
+#[tokio::test]
 async fn a_second_history_of_the_same_size_signs_nothing() {
     let setup = Setup::new(1).await;
     let (home, other) = (setup.home(), setup.directory.path().join("other"));
