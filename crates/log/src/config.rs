@@ -154,14 +154,94 @@ pub(crate) fn check_policy(policy: &Policy) -> Result<(), String> {
         let Some(url) = url else {
             return Err(format!("witness `{name}` has no URL"));
         };
-        match reqwest::Url::parse(url) {
-            Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => {}
-            _ => {
-                return Err(format!(
-                    "witness `{name}`: `{url}` is not an http or https URL"
-                ));
-            }
+        let refused = |what: &str| Err(format!("witness `{name}`: `{url}` {what}"));
+        let parsed = match reqwest::Url::parse(url) {
+            Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => parsed,
+            _ => return refused("is not an http or https URL"),
+        };
+        // Paths are put behind it, and it is shown in messages.
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return refused("has a query or a fragment");
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(format!(
+                "witness `{name}`: its URL has a user or a password"
+            ));
         }
     }
     Ok(())
+}
+
+/// Whether what is sent to this URL can be read and changed on the way.
+pub(crate) fn is_exposed(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else {
+        return true;
+    };
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = host == "localhost"
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    url.scheme() == "http" && !loopback
+}
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_tlog::note::{Algorithm, KeyName, SignerKey};
+
+    use super::*;
+
+    fn check(url: &str) -> Result<(), String> {
+        let name = KeyName::parse("witness.example/w").unwrap();
+        let signer = SignerKey::from_seed(name, Algorithm::CosignatureEd25519, &[3; 32]);
+        let text = format!("witness w {} {url}\nquorum w\n", signer.verifier());
+        check_policy(&Policy::parse(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_witness_needs_a_url_to_which_paths_can_be_added() {
+        for good in [
+            "http://127.0.0.1:7802",
+            "https://witness.example/w1/",
+            "http://[::1]:80/x",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            ("ftp://witness.example/", "is not an http or https URL"),
+            ("witness.example", "is not an http or https URL"),
+            ("https://witness.example/?a=b", "has a query or a fragment"),
+            ("https://witness.example/?", "has a query or a fragment"),
+            ("https://witness.example/#a", "has a query or a fragment"),
+            (
+                "https://me@witness.example/",
+                "its URL has a user or a password",
+            ),
+            (
+                "https://:secret@witness.example/",
+                "its URL has a user or a password",
+            ),
+        ] {
+            let detail = check(bad).unwrap_err();
+            assert!(detail.contains(why), "{bad}: {detail}");
+            assert!(!detail.contains("secret"), "{detail}");
+        }
+    }
+
+    #[test]
+    fn only_plain_http_to_another_machine_is_exposed() {
+        for (url, exposed) in [
+            ("http://127.0.0.1:7802", false),
+            ("http://127.8.0.1", false),
+            ("http://[::1]:7802/w", false),
+            ("http://localhost:1/", false),
+            ("https://witness.example", false),
+            ("http://witness.example", true),
+            ("http://10.0.0.1", true),
+            ("http://localhost.example", true),
+        ] {
+            assert_eq!(is_exposed(url), exposed, "{url}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
     lock::SignedHead,
     node::Node,
     sequencer::root_at,
-    witnesses::{Witness, read_body},
+    witnesses::{Witness, describe, read_body},
 };
 
 /// Asks all witnesses at once. Returns the contradiction, if one of them has one.
@@ -76,7 +76,7 @@ async fn last_seen(node: &Node, witness: &Witness) -> Result<Option<SignedHead>,
         .get(url)
         .send()
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| describe(&error))?;
     match response.status().as_u16() {
         200 => {}
         404 => return Ok(None),

@@ -3,7 +3,13 @@
 //! Each witness has a task of its own that works on the checkpoint the publisher has set as the
 //! target, so that one that is slow or away holds up nobody else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use counterfoil_tlog::{
     note::{NoteSignature, VerifierKey},
@@ -14,7 +20,9 @@ use counterfoil_tlog::{
 use reqwest::header::RETRY_AFTER;
 use tokio::sync::{mpsc, watch};
 
-use crate::{fork, lock::SignedHead, node::Node, read::consistency, sequencer::root_at};
+use crate::{
+    config::is_exposed, fork, lock::SignedHead, node::Node, read::consistency, sequencer::root_at,
+};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
@@ -31,6 +39,8 @@ pub(crate) struct Witness {
     /// Submission and monitoring prefix, without a slash at the end.
     pub(crate) url: String,
     pub(crate) client: reqwest::Client,
+    /// How often it has shown that it has forgotten a checkpoint, since the start.
+    pub(crate) rollbacks: Arc<AtomicU64>,
 }
 
 /// A checkpoint that a witness has cosigned.
@@ -56,8 +66,14 @@ pub(crate) fn of_policy(policy: &Policy, timeout: Duration) -> Result<Vec<Witnes
             .trim_end_matches('/')
             .to_owned(),
         client: client.clone(),
+        rollbacks: Arc::default(),
     };
-    Ok(policy.witnesses().map(witness).collect())
+    let witnesses: Vec<_> = policy.witnesses().map(witness).collect();
+    for witness in witnesses.iter().filter(|witness| is_exposed(&witness.url)) {
+        tracing::warn!(witness = %witness.name, url = %witness.url,
+            "asked without TLS: whoever is on the way can keep its answers from the log");
+    }
+    Ok(witnesses)
 }
 
 /// Has every target cosigned by one witness, until the publisher is gone.
@@ -114,6 +130,14 @@ pub(crate) async fn run(
     }
 }
 
+/// A witness says that it has cosigned less than it has before: it was restored from a backup, and
+/// would cosign another history now.
+fn note_rollback(witness: &Witness, before: u64, now: u64) {
+    let rollbacks = witness.rollbacks.fetch_add(1, Ordering::Relaxed) + 1;
+    tracing::error!(witness = %witness.name, before, now, rollbacks,
+        "witness has forgotten what it has cosigned: its state was rolled back, do not rely on it");
+}
+
 /// A witness says that it has seen another history.
 ///
 /// In a log that has been confirmed this needs evidence: a checkpoint with the log's own signature,
@@ -132,10 +156,25 @@ pub(crate) fn is_by(line: &NoteSignature, key: &VerifierKey) -> bool {
     line.name() == key.name() && line.key_id() == key.id()
 }
 
+/// What went wrong with a request, with its causes, which the error's own text hides.
+pub(crate) fn describe(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    let https = error.url().is_some_and(|url| url.scheme() == "https");
+    if https && text.contains("scheme is not http") {
+        text = format!("this program is built without TLS, so it cannot ask an https URL ({text})");
+    }
+    text
+}
+
 /// Reads an answer, up to [`BODY_LIMIT`].
 pub(crate) async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| error.to_string())? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| describe(&error))? {
         body.extend_from_slice(&chunk);
         if body.len() > BODY_LIMIT {
             return Err("the answer is too large".to_owned());
@@ -178,7 +217,7 @@ async fn submit(
         let request = request(node, old, target).await?;
         let url = format!("{}/add-checkpoint", witness.url);
         let sent = witness.client.post(url).body(request).send().await;
-        let response = sent.map_err(|error| Trouble::Unavailable(error.to_string()))?;
+        let response = sent.map_err(|error| Trouble::Unavailable(describe(&error)))?;
         let status = response.status().as_u16();
         let retry_after = response
             .headers()
@@ -196,7 +235,12 @@ async fn submit(
             }
             409 => match parse_size_body(&body) {
                 Ok(latest) if latest > size => return Err(Trouble::Ahead { size: latest }),
-                Ok(latest) if Some(latest) != *known || old != latest => *known = Some(latest),
+                Ok(latest) if Some(latest) != *known || old != latest => {
+                    if let Some(before) = known.filter(|known| *known > latest) {
+                        note_rollback(witness, before, latest);
+                    }
+                    *known = Some(latest);
+                }
                 // Some witnesses say so, without a size, when roots differ.
                 _ => return Err(Trouble::Contradicts { status }),
             },
@@ -239,4 +283,25 @@ async fn request(node: &Arc<Node>, old: u64, target: &SignedHead) -> Result<Stri
     AddCheckpoint::new(old, proof, note)
         .map(|request| request.to_string())
         .map_err(|error| failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_names_its_cause() {
+        let client = reqwest::Client::new();
+        // Nobody listens on port 1; with TLS the connection is what fails.
+        let error = client.get("https://127.0.0.1:1/").send().await.unwrap_err();
+        let text = describe(&error);
+        assert!(
+            text.contains("built without TLS") || text.contains("onnect"),
+            "{text}"
+        );
+        let error = client.get("http://127.0.0.1:1/").send().await.unwrap_err();
+        let text = describe(&error);
+        assert!(text.contains("refused"), "{text}");
+        assert!(!text.contains("TLS"), "{text}");
+    }
 }
