@@ -9,6 +9,10 @@
 //! witness_policy = "witnesses.policy"
 //!
 //! [limits]
+//! # Submissions that are answered at the same time before the answer is 503.
+//! requests = 256
+//! # How long the body of a request may take to arrive, in milliseconds, before the answer is 408.
+//! body_ms = 10000
 //! # Entries that may wait to be sequenced before the answer is 503.
 //! pool_entries = 4096
 //! # Entries that may wait to be published, for example while witnesses are away.
@@ -52,6 +56,10 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
+    /// Submissions that are answered at the same time.
+    pub requests: usize,
+    /// Milliseconds the body of a request may take to arrive.
+    pub body_ms: u64,
     /// Entries that may wait to be sequenced.
     pub pool_entries: usize,
     /// Entries that may wait to be published.
@@ -67,6 +75,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            requests: 256,
+            body_ms: 10_000,
             pool_entries: 4_096,
             backlog_entries: 65_536,
             wait_ms: 20_000,
@@ -79,6 +89,10 @@ impl Default for Limits {
 impl Limits {
     pub(crate) const fn wait(&self) -> Duration {
         Duration::from_millis(self.wait_ms)
+    }
+
+    pub(crate) const fn body(&self) -> Duration {
+        Duration::from_millis(self.body_ms)
     }
 
     pub(crate) const fn witness(&self) -> Duration {

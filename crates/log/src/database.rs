@@ -266,26 +266,47 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// An operator's manifests, oldest first; of all operators if none is named.
-    pub(crate) fn manifests(&self, operator: Option<&str>) -> Result<Vec<ManifestRow>, Error> {
+    /// The manifests of all operators, of each the oldest first.
+    pub(crate) fn manifests(&self) -> Result<Vec<ManifestRow>, Error> {
         let mut statement = self.connection.prepare_cached(
             "SELECT operator, version, log_index, content FROM manifest
-             WHERE ?1 IS NULL OR operator = ?1 ORDER BY operator, version",
+             ORDER BY operator, version",
         )?;
-        let rows = statement.query_map((operator,), |row| {
-            Ok(ManifestRow {
-                operator: row.get(0)?,
-                version: unsigned_column(row, 1)?,
-                index: unsigned_column(row, 2)?,
-                content: row.get(3)?,
-            })
-        })?;
+        let rows = statement.query_map((), manifest_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// An operator's manifests from a version on, oldest first, at most `limit`.
+    pub(crate) fn manifests_of(
+        &self,
+        operator: &str,
+        from: u64,
+        limit: u64,
+    ) -> Result<Vec<ManifestRow>, Error> {
+        // Larger than any version that is stored.
+        let Ok(from) = i64::try_from(from) else {
+            return Ok(Vec::new());
+        };
+        let mut statement = self.connection.prepare_cached(
+            "SELECT operator, version, log_index, content FROM manifest
+             WHERE operator = ?1 AND version >= ?2 ORDER BY version LIMIT ?3",
+        )?;
+        let rows = statement.query_map((operator, from, number(limit)?), manifest_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
 
 const SELECT_STREAM: &str =
     "SELECT kid, operator, batches, records, last_commitment, last_index FROM stream";
+
+fn manifest_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<ManifestRow> {
+    Ok(ManifestRow {
+        operator: row.get(0)?,
+        version: unsigned_column(row, 1)?,
+        index: unsigned_column(row, 2)?,
+        content: row.get(3)?,
+    })
+}
 
 fn stream_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<StreamRow> {
     Ok(StreamRow {

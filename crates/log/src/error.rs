@@ -195,9 +195,15 @@ pub enum Refusal {
         /// The next version.
         expected: u64,
     },
+    /// 408: the body did not arrive in time.
+    #[error("the body took too long")]
+    SlowBody,
     /// 413: larger than an entry may be.
     #[error("an entry has at most 65535 bytes")]
     TooLarge,
+    /// 503: too many submissions are being answered.
+    #[error("too many requests at the same time")]
+    Busy,
     /// 503: too much is waiting to be sequenced.
     #[error("too many entries are waiting")]
     PoolFull,
@@ -247,6 +253,8 @@ impl Refusal {
             Self::ChainBroken { .. } => "chain_broken",
             Self::NotNextVersion { .. } => "not_next_version",
             Self::TooLarge => "entry_too_large",
+            Self::SlowBody => "slow_body",
+            Self::Busy => "busy",
             Self::PoolFull => "pool_full",
             Self::BacklogFull => "backlog_full",
             Self::ForkSuspected(_) => "fork_suspected",
@@ -268,9 +276,11 @@ impl Refusal {
             Self::NotNextBatch { .. } | Self::ChainBroken { .. } | Self::NotNextVersion { .. } => {
                 409
             }
+            Self::SlowBody => 408,
             Self::TooLarge => 413,
             Self::Internal(_) => 500,
-            Self::PoolFull
+            Self::Busy
+            | Self::PoolFull
             | Self::BacklogFull
             | Self::ForkSuspected(_)
             | Self::ForkUnconfirmed

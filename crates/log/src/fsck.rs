@@ -104,7 +104,7 @@ pub fn fsck(directory: &Path) -> Result<FsckReport, Error> {
         });
     }
     // Every manifest is verified in its chain, every stream must be in one.
-    Registry::load(&reader.manifests(None)?, reader.streams()?)?;
+    Registry::load(&reader.manifests()?, reader.streams()?)?;
     Ok(FsckReport {
         size,
         root: edge.root(),

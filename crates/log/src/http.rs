@@ -4,15 +4,12 @@ use std::{net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Dura
 
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{
-        DefaultBodyLimit, Path as UrlPath, Query, State,
-        rejection::{BytesRejection, QueryRejection},
-    },
+    extract::{DefaultBodyLimit, Path as UrlPath, Query, State, rejection::QueryRejection},
     http::{
         HeaderMap, StatusCode,
         header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
     },
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -24,12 +21,17 @@ use counterfoil_tlog::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 
 use crate::{
     Clock, Error, Refusal,
     config::Config,
     database::SqliteLock,
+    door::{self, EntryBody},
     fork,
     lock::SignedHead,
     node::{FailOnPanic, Node},
@@ -111,7 +113,7 @@ impl Server {
     ) -> Result<(), Error> {
         let Self {
             listener,
-            address,
+            address: _,
             node,
             sequencer,
             witnesses,
@@ -134,24 +136,26 @@ impl Server {
                 node.stopping.send_replace(true);
             }
         };
-        let serve = axum::serve(listener, router(Arc::clone(&node))).with_graceful_shutdown(stop);
+        tokio::spawn(stop);
+        let serve = door::serve(
+            listener,
+            router(Arc::clone(&node)),
+            node.stopping.subscribe(),
+        );
         let mut stopping = node.stopping.subscribe();
         let patience = async {
             let _ = stopping.wait_for(|stopping| *stopping).await;
             tokio::time::sleep(PATIENCE).await;
         };
-        let served = tokio::select! {
-            served = serve => served.map_err(|source| Error::Listen {
-                address: address.to_string(),
-                source,
-            }),
-            () = patience => Ok(()),
-        };
+        tokio::select! {
+            () = serve => {}
+            () = patience => {}
+        }
         if let Ok(Some(sequencer)) = work.await {
             // Ends when the pool is empty.
             let _ = tokio::task::spawn_blocking(move || sequencer.join()).await;
         }
-        node.failure().map_or(served, Err)
+        node.failure().map_or(Ok(()), Err)
     }
 }
 
@@ -192,13 +196,17 @@ async fn work(
 }
 
 fn router(node: Arc<Node>) -> Router {
+    let places = Arc::new(Semaphore::new(
+        node.limits.requests.min(Semaphore::MAX_PERMITS),
+    ));
     Router::new()
-        .route("/checkpoint", get(checkpoint))
-        .route("/tile/{*path}", get(tile))
         .route("/add", post(add))
         .route("/v1/entries", post(entries))
-        .route("/v1/proof", get(proof))
         .route("/v1/operators", post(operators))
+        .route_layer(middleware::from_fn_with_state(places, door::enter))
+        .route("/checkpoint", get(checkpoint))
+        .route("/tile/{*path}", get(tile))
+        .route("/v1/proof", get(proof))
         .route("/v1/operators/{name}", get(operator))
         .route("/v1/streams/{kid}", get(stream))
         .layer(DefaultBodyLimit::max(MAX_ENTRY_BYTES))
@@ -228,8 +236,18 @@ struct ProofQuery {
     index: String,
 }
 
+/// Most manifests in one answer; each can be as large as an entry.
+const LIST_LIMIT: u64 = 64;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// The first version that is wanted.
+    from: Option<String>,
+    limit: Option<String>,
+}
+
 type Shared = State<Arc<Node>>;
-type Body = Result<Bytes, BytesRejection>;
 
 async fn checkpoint(State(node): Shared) -> Result<Response, Refusal> {
     let note = node
@@ -256,9 +274,9 @@ async fn tile(State(node): Shared, UrlPath(path): UrlPath<String>) -> Result<Res
     Ok((headers, content).into_response())
 }
 
-async fn add(State(node): Shared, body: Body) -> Result<Response, Refusal> {
+async fn add(State(node): Shared, EntryBody(body): EntryBody) -> Result<Response, Refusal> {
     let deadline = Instant::now() + node.limits.wait();
-    let index = take_in(&node, content(body)?, false, deadline).await?;
+    let index = take_in(&node, body, false, deadline).await?;
     check_shown(&node, index + 1)?;
     Ok(([(CONTENT_TYPE, PLAIN)], format!("{index}\n")).into_response())
 }
@@ -266,10 +284,9 @@ async fn add(State(node): Shared, body: Body) -> Result<Response, Refusal> {
 async fn entries(
     State(node): Shared,
     query: Result<Query<EntryQuery>, QueryRejection>,
-    body: Body,
+    EntryBody(body): EntryBody,
 ) -> Result<Response, Refusal> {
     let Query(query) = query.map_err(|error| Refusal::Request(error.body_text()))?;
-    let body = content(body)?;
     if matches!(query.wait, Wait::Witnessed) && !node.policy.needs_witnesses() {
         return Err(Refusal::NoWitnesses);
     }
@@ -279,9 +296,8 @@ async fn entries(
 async fn operators(
     State(node): Shared,
     headers: HeaderMap,
-    body: Body,
+    EntryBody(body): EntryBody,
 ) -> Result<Response, Refusal> {
-    let body = content(body)?;
     UnverifiedManifest::parse(&body).map_err(Refusal::Malformed)?;
     let token = match headers.get(AUTHORIZATION).map(|value| value.to_str()) {
         None => false,
@@ -317,11 +333,30 @@ async fn proof(
 async fn operator(
     State(node): Shared,
     UrlPath(name): UrlPath<String>,
+    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Refusal> {
-    let rows = blocking(move || node.reader().manifests(Some(&name)).map_err(internal)).await?;
-    if rows.is_empty() {
-        return Err(Refusal::NotFound("operator"));
+    let Query(query) = query.map_err(|error| Refusal::Request(error.body_text()))?;
+    let number = |text: Option<String>, default| match text {
+        None => Ok(default),
+        Some(text) => parse_decimal(&text)
+            .ok_or_else(|| Refusal::Request(format!("`{text}` is not a number"))),
+    };
+    let (from, limit) = (number(query.from, 0)?, number(query.limit, LIST_LIMIT)?);
+    if limit == 0 || limit > LIST_LIMIT {
+        return Err(Refusal::Request(format!("the limit is 1 to {LIST_LIMIT}")));
     }
+    let rows = blocking(move || {
+        let reader = node.reader();
+        let rows = reader.manifests_of(&name, from, limit).map_err(internal)?;
+        // Nothing after the last version is an answer, an operator that is not there is not.
+        let known = !rows.is_empty()
+            || !reader
+                .manifests_of(&name, 0, 1)
+                .map_err(internal)?
+                .is_empty();
+        known.then_some(rows).ok_or(Refusal::NotFound("operator"))
+    })
+    .await?;
     let list: Vec<_> = rows
         .iter()
         .map(|row| {
@@ -441,14 +476,6 @@ async fn inclusion(
     Ok(([(CONTENT_TYPE, PLAIN)], found.await?.to_string()).into_response())
 }
 
-fn content(body: Body) -> Result<Vec<u8>, Refusal> {
-    match body {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge),
-        Err(error) => Err(Refusal::Request(error.body_text())),
-    }
-}
-
 /// Runs what reads files or the database on a thread that may block.
 async fn blocking<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
@@ -490,7 +517,7 @@ impl IntoResponse for Refusal {
 
 fn retry_after(refusal: &Refusal) -> Duration {
     Duration::from_secs(match refusal {
-        Refusal::PoolFull => 1,
+        Refusal::Busy | Refusal::PoolFull => 1,
         Refusal::BacklogFull => 5,
         _ => 30,
     })

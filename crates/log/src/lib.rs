@@ -24,6 +24,7 @@
 mod admission;
 pub mod config;
 mod database;
+mod door;
 mod error;
 mod fork;
 mod fsck;

@@ -104,7 +104,7 @@ impl Node {
                 "database has `{entries}` entries, lock `{size}`"
             )));
         }
-        let registry = Registry::load(&reader.manifests(None)?, reader.streams()?)?;
+        let registry = Registry::load(&reader.manifests()?, reader.streams()?)?;
         let pool_limits = PoolLimits {
             entries: config.limits.pool_entries,
             backlog: config.limits.backlog_entries,

@@ -18,6 +18,7 @@ use counterfoil_tlog::{
     tree::leaf_hash,
 };
 use support::{Operator, Running, new_log, set_limits, signing_key};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Setup {
     directory: tempfile::TempDir,
@@ -613,4 +614,86 @@ async fn init_makes_a_complete_directory_once() {
         fs::write(home.join(name), content).unwrap();
     }
     Server::bind(&home, system_clock).await.unwrap();
+}
+
+/// Sends the head of a submission and no body.
+async fn hold(log: &Running) -> tokio::net::TcpStream {
+    let address = log.url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!("POST /add HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn submissions_beyond_the_bound_are_turned_away_at_the_door() {
+    let setup = Setup::new();
+    set_limits(&setup.home(), "requests = 2\nbody_ms = 60000");
+    let log = Running::start(&setup.home()).await;
+    let mut acme = Operator::new("acme.example", 1);
+    let manifest = acme.manifest();
+    assert_eq!(log.register(manifest, &setup.token).await.status, 200);
+    let held = [hold(&log).await, hold(&log).await];
+    let entry = acme.next();
+    let busy = loop {
+        // Until both have been seen.
+        let answer = log.post("/add", entry.clone()).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(busy.error(), (503, "busy".into()));
+    assert_eq!(busy.header("retry-after"), "1");
+    // Readers have no part in it.
+    assert_eq!(log.get("/checkpoint").await.status, 200);
+    assert_eq!(log.get("/v1/proof?index=0").await.status, 200);
+    // Whoever leaves makes room.
+    drop(held);
+    while log.post("/add", entry.clone()).await.status != 200 {}
+    log.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let setup = Setup::new();
+    set_limits(&setup.home(), "body_ms = 50");
+    let log = Running::start(&setup.home()).await;
+    let mut stream = hold(&log).await;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    drop(stream);
+    log.stop().await;
+}
+
+#[tokio::test]
+async fn manifests_are_listed_in_pieces() {
+    let setup = Setup::new();
+    let log = Running::start(&setup.home()).await;
+    let mut acme = Operator::new("acme.example", 1);
+    for _ in 0..70 {
+        let manifest = acme.manifest();
+        assert_eq!(log.register(manifest, &setup.token).await.status, 200);
+    }
+    let versions = async |query: &str| -> Vec<u64> {
+        let list = log.get(&format!("/v1/operators/acme.example{query}")).await;
+        let list = list.json();
+        let versions = list.as_array().unwrap().iter();
+        versions.map(|it| it["version"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(versions("").await, (1..=64).collect::<Vec<_>>());
+    assert_eq!(versions("?from=65").await, (65..=70).collect::<Vec<_>>());
+    assert_eq!(versions("?from=69&limit=1").await, [69]);
+    assert_eq!(versions("?limit=2").await, [1, 2]);
+    assert_eq!(versions("?from=71").await, [0; 0]);
+    assert_eq!(versions("?from=18446744073709551615").await, [0; 0]);
+    for query in ["limit=0", "limit=65", "from=-1", "from=01", "limit=", "x=1"] {
+        let answer = log
+            .get(&format!("/v1/operators/acme.example?{query}"))
+            .await;
+        assert_eq!(answer.error(), (400, "malformed_request".into()), "{query}");
+    }
+    let answer = log.get("/v1/operators/none.example?from=5").await;
+    assert_eq!(answer.error(), (404, "not_found".into()));
+    log.stop().await;
 }
