@@ -47,7 +47,11 @@ impl HttpAgent {
     pub(crate) fn connect(url: &str) -> Result<Self, String> {
         let mut agent = Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
-            http: reqwest::Client::builder().timeout(LIMIT).no_proxy().build().unwrap(),
+            http: reqwest::Client::builder()
+                .timeout(LIMIT)
+                .no_proxy()
+                .build()
+                .unwrap(),
             url: url.to_owned(),
             session: None,
             next_id: 0,
@@ -64,6 +68,11 @@ impl HttpAgent {
     pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Result<Ended, String> {
         let params = json!({ "name": tool, "arguments": arguments });
         ended(&self.request("tools/call", params)?)
+    }
+
+    /// The id of the session.
+    pub(crate) fn session(&self) -> &str {
+        self.session.as_deref().unwrap_or_default()
     }
 
     fn request(&mut self, method: &str, params: Value) -> Result<Value, String> {
@@ -101,6 +110,19 @@ impl HttpAgent {
                 text
             })
             .map_err(|error: reqwest::Error| error.to_string())
+    }
+}
+
+/// Whoever leaves says so: the gateway keeps a process for every session that is open.
+impl Drop for HttpAgent {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            let leaving = self
+                .http
+                .delete(&self.url)
+                .header("mcp-session-id", session);
+            let _ = self.runtime.block_on(async { leaving.send().await });
+        }
     }
 }
 
@@ -161,9 +183,16 @@ impl StdioAgent {
 
     /// Sends one line as it is.
     pub(crate) fn send(&mut self, line: &str) {
+        self.send_bytes(line.as_bytes());
+    }
+
+    /// Sends bytes as they are, and the end of a line.
+    pub(crate) fn send_bytes(&mut self, line: &[u8]) {
         let input = self.input.as_mut().unwrap();
-        input.write_all(format!("{line}\n").as_bytes()).unwrap();
-        input.flush().unwrap();
+        // A gateway that has hung up on us has read nothing more.
+        let _ = input.write_all(line);
+        let _ = input.write_all(b"\n");
+        let _ = input.flush();
     }
 
     /// The next message; none when the server has hung up.

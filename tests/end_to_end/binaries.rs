@@ -23,7 +23,11 @@ pub(crate) fn support_desk() -> PathBuf {
 /// A program of others that `cargo xtask setup` installs.
 pub(crate) fn third_party(name: &str) -> PathBuf {
     let path = target().join("third-party").join(name);
-    assert!(path.exists(), "{} is missing: run `cargo xtask setup`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo xtask setup`",
+        path.display()
+    );
     path
 }
 
@@ -55,13 +59,24 @@ pub(crate) struct Said {
 
 /// Runs a command to its end.
 pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Said {
-    said(&command(directory, arguments).arg("--json").output().unwrap())
+    said(
+        &command(directory, arguments)
+            .arg("--json")
+            .output()
+            .unwrap(),
+    )
 }
 
 /// Runs a command that must succeed.
 pub(crate) fn good(directory: &Path, arguments: &[&str]) -> Value {
     let said = run(directory, arguments);
-    assert_eq!(said.code, Some(0), "{arguments:?}: {} {:#}", said.stderr, said.json);
+    assert_eq!(
+        said.code,
+        Some(0),
+        "{arguments:?}: {} {:#}",
+        said.stderr,
+        said.json
+    );
     said.json
 }
 

@@ -7,7 +7,13 @@ use crate::binaries::{good, run};
 use crate::world::solo;
 
 /// Writes `text` over the file and runs the command, which must fail with these words.
-fn refused(directory: &Path, file: &str, change: impl Fn(&str) -> String, arguments: &[&str], words: &[&str]) {
+fn refused(
+    directory: &Path,
+    file: &str,
+    change: impl Fn(&str) -> String,
+    arguments: &[&str],
+    words: &[&str],
+) {
     let path = directory.join(file);
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, change(&text)).unwrap();
@@ -15,7 +21,11 @@ fn refused(directory: &Path, file: &str, change: impl Fn(&str) -> String, argume
     fs::write(&path, text).unwrap();
     assert_eq!(said.code, Some(2), "{file}: {}", said.stderr);
     for word in words {
-        assert!(said.stderr.contains(word), "{file} lacks {word:?}: {}", said.stderr);
+        assert!(
+            said.stderr.contains(word),
+            "{file} lacks {word:?}: {}",
+            said.stderr
+        );
     }
 }
 
@@ -60,8 +70,32 @@ fn of_an_operator() {
 fn of_a_log_and_a_witness() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
-    good(dir, &["witness", "init", "--dir", "w", "--name", "witness.example/w", "--listen", "127.0.0.1:0"]);
-    good(dir, &["log", "init", "--dir", "log", "--origin", "log.example/x", "--listen", "127.0.0.1:0"]);
+    good(
+        dir,
+        &[
+            "witness",
+            "init",
+            "--dir",
+            "w",
+            "--name",
+            "witness.example/w",
+            "--listen",
+            "127.0.0.1:0",
+        ],
+    );
+    good(
+        dir,
+        &[
+            "log",
+            "init",
+            "--dir",
+            "log",
+            "--origin",
+            "log.example/x",
+            "--listen",
+            "127.0.0.1:0",
+        ],
+    );
     refused(
         dir,
         "log/log.toml",
@@ -82,7 +116,19 @@ fn of_a_log_and_a_witness() {
 fn of_a_trust_file() {
     let directory = tempfile::tempdir().unwrap();
     solo(directory.path());
-    good(directory.path(), &["receipt", "get", "--home", "solo", "--sequence", "0", "--out", "0.receipt"]);
+    good(
+        directory.path(),
+        &[
+            "receipt",
+            "get",
+            "--home",
+            "solo",
+            "--sequence",
+            "0",
+            "--out",
+            "0.receipt",
+        ],
+    );
     refused(
         directory.path(),
         "solo/trust",
@@ -107,7 +153,14 @@ fn homes_logs_and_witnesses_are_never_made_twice() {
     let commands: [&[&str]; 3] = [
         &["init", "--home", "a", "--operator", "a.example"],
         &["log", "init", "--dir", "l", "--origin", "log.example/x"],
-        &["witness", "init", "--dir", "w", "--name", "witness.example/w"],
+        &[
+            "witness",
+            "init",
+            "--dir",
+            "w",
+            "--name",
+            "witness.example/w",
+        ],
     ];
     for arguments in commands {
         good(dir, arguments);
@@ -134,6 +187,12 @@ fn what_is_no_receipt_is_an_input_error() {
         (&["journal", "verify", "--home", "solo"], 0),
     ] {
         let said = run(directory.path(), arguments);
-        assert_eq!(said.code, Some(code), "{arguments:?}: {} {:#}", said.stderr, said.json);
+        assert_eq!(
+            said.code,
+            Some(code),
+            "{arguments:?}: {} {:#}",
+            said.stderr,
+            said.json
+        );
     }
 }

@@ -54,8 +54,8 @@ fn survives(victim: &'static str) {
     let acknowledged = session.stop();
 
     nothing_is_missing(&world, &acknowledged);
-    nothing_is_there_twice(&world);
     assert!(world.verify_all_receipts() as u64 > 4 * ANSWERS);
+    nothing_is_there_twice(&world);
     for home in ["acme", "globex"] {
         let report = world.good(&["journal", "verify", "--home", home]);
         assert_eq!(report["verified"], true, "{report:#}");
@@ -81,7 +81,10 @@ fn nothing_is_missing(world: &World, acknowledged: &[String]) {
     // And the other way round: nothing was done that nobody has decided.
     for line in &did {
         let query = line.split('"').nth(1).unwrap();
-        assert!(decided.contains(query), "{query} was done without a decision");
+        assert!(
+            decided.contains(query),
+            "{query} was done without a decision"
+        );
         assert!(asked.contains(query), "{query} was done without a request");
     }
 }
@@ -135,10 +138,13 @@ fn nothing_is_there_twice(world: &World) {
             let kid = commitment.kid();
             let key = keys.iter().find(|key| key.thumbprint() == kid).unwrap();
             let number = commitment.verify(key).unwrap().commitment().number;
-            assert!(batches.insert((kid, number)), "batch {number} is logged twice");
+            assert!(
+                batches.insert((kid, number)),
+                "batch {number} is logged twice"
+            );
         }
     }
-    assert!(batches.len() > 2);
+    assert!(batches.len() >= 2);
 }
 
 /// An agent that calls without pause, each time with a query that nobody used before.

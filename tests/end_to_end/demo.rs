@@ -10,7 +10,13 @@ fn the_demo_passes_and_keeps_what_it_made() {
     assert_eq!(report["problems"].as_array().unwrap().len(), 0);
     let calls = report["calls"].as_array().unwrap();
     assert!(calls.len() >= 30);
-    for code in ["mail_outside", "policy_forbids", "unknown_tool", "budget_exhausted", "parameters_mismatch"] {
+    for code in [
+        "mail_outside",
+        "policy_forbids",
+        "unknown_tool",
+        "budget_exhausted",
+        "parameters_mismatch",
+    ] {
         assert!(calls.iter().any(|call| call["refused"] == code), "{code}");
     }
     assert!(report["receipts"]["files"].as_u64().unwrap() > 100);
@@ -20,7 +26,17 @@ fn the_demo_passes_and_keeps_what_it_made() {
     // What it kept verifies again, without any of its processes.
     let kept = directory.path().join("kept");
     let receipt = calls[5]["globex_receipt"].as_str().unwrap();
-    let again = run(&kept, &["verify", receipt, "--trust", "trust", "--level", "witnessed"]);
+    let again = run(
+        &kept,
+        &[
+            "verify",
+            receipt,
+            "--trust",
+            "trust",
+            "--level",
+            "witnessed",
+        ],
+    );
     assert_eq!(again.code, Some(0), "{:#}", again.json);
     // And none of them is left.
     let left = std::process::Command::new("pgrep")
@@ -41,5 +57,9 @@ fn a_demo_never_writes_into_what_is_there() {
     std::fs::create_dir(directory.path().join("mine")).unwrap();
     let said = run(directory.path(), &["demo", "--dir", "mine"]);
     assert_eq!(said.code, Some(2));
-    assert!(said.stderr.contains("does not exist yet"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("does not exist yet"),
+        "{}",
+        said.stderr
+    );
 }

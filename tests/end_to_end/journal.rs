@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::agent::Ended;
+use crate::agent::{Ended, HttpAgent};
 use crate::world::World;
 
 /// A world that has worked for a while and stands still: both gateways have ended in order.
@@ -18,7 +18,15 @@ fn worked() -> World {
         let ended = agent.call("read_ticket", json!({ "id": ticket })).unwrap();
         assert!(matches!(ended, Ended::Done(_)), "{ended:?}");
     }
-    let arguments = ["receipt", "get", "--home", "acme", "--all", "--wait", "witnessed"];
+    let arguments = [
+        "receipt",
+        "get",
+        "--home",
+        "acme",
+        "--all",
+        "--wait",
+        "witnessed",
+    ];
     world.good(&[arguments.as_slice(), &["--out", "before"]].concat());
     world.stop("acme");
     world
@@ -40,15 +48,18 @@ fn change(world: &World, sql: &str) {
 fn no_call_runs(world: &mut World, codes: &[&str]) {
     let before = world.did().len();
     world.start_process("acme");
-    let refused = match crate::agent::HttpAgent::connect(&world.url()) {
+    let told = match HttpAgent::connect(&world.url()) {
         // The refusal of the handshake names the reason.
-        Err(error) => codes.iter().any(|code| error.contains(code)),
+        Err(error) => error,
         Ok(mut agent) => {
             let ended = agent.call("search", json!({ "query": "lamp" })).unwrap();
-            codes.contains(&ended.code())
+            ended.code().to_owned()
         }
     };
-    assert!(refused, "none of {codes:?} is named");
+    assert!(
+        codes.iter().any(|code| told.contains(code)),
+        "none of {codes:?}: {told}"
+    );
     assert_eq!(world.did().len(), before);
 }
 
@@ -59,7 +70,10 @@ fn an_untouched_journal_is_whole() {
     assert_eq!(code, Some(0), "{report:#}");
     assert_eq!(report["verified"], true);
     let confirmed = report["confirmed_by"].to_string();
-    assert!(confirmed.contains("log") && confirmed.contains("globex.example"), "{confirmed}");
+    assert!(
+        confirmed.contains("log") && confirmed.contains("globex.example"),
+        "{confirmed}"
+    );
 }
 
 #[test]
@@ -87,14 +101,16 @@ fn a_cut_tail_is_found() {
     let (code, report, _) = verify(&world);
     assert_eq!(code, Some(1), "{report:#}");
     assert!(findings(&report).contains(&"log".to_owned()), "{report:#}");
-    no_call_runs(&mut world, &["journal_behind_log", "journal_broken"]);
+    no_call_runs(&mut world, &["log_disagrees", "journal_broken"]);
 }
 
 #[test]
 fn a_tail_that_only_the_counterparty_saw_is_missed_too() {
     let mut world = World::start();
     let mut agent = world.agent();
-    agent.call("read_ticket", json!({ "id": "T-1001" })).unwrap();
+    agent
+        .call("read_ticket", json!({ "id": "T-1001" }))
+        .unwrap();
     world.kill("acme");
     // Records that are in no batch the log has: only globex has seen them.
     change(
@@ -113,7 +129,10 @@ fn a_deleted_row_is_found() {
     change(&world, "DELETE FROM record WHERE sequence = 3;");
     let (code, report, _) = verify(&world);
     assert_eq!(code, Some(1));
-    assert!(findings(&report).contains(&"chain".to_owned()), "{report:#}");
+    assert!(
+        findings(&report).contains(&"chain".to_owned()),
+        "{report:#}"
+    );
     no_call_runs(&mut world, &["journal_broken"]);
 }
 
@@ -123,7 +142,9 @@ fn an_edited_row_is_found() {
     // One bit of one signature.
     let connection = Connection::open(world.path("acme/journal.sqlite")).unwrap();
     let mut bytes: Vec<u8> = connection
-        .query_row("SELECT bytes FROM record WHERE sequence = 2", (), |row| row.get(0))
+        .query_row("SELECT bytes FROM record WHERE sequence = 2", (), |row| {
+            row.get(0)
+        })
         .unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     connection
@@ -132,7 +153,10 @@ fn an_edited_row_is_found() {
     drop(connection);
     let (code, report, _) = verify(&world);
     assert_eq!(code, Some(1));
-    assert!(findings(&report).contains(&"chain".to_owned()), "{report:#}");
+    assert!(
+        findings(&report).contains(&"chain".to_owned()),
+        "{report:#}"
+    );
     no_call_runs(&mut world, &["journal_broken"]);
 }
 
@@ -150,7 +174,7 @@ fn an_emptied_journal_never_verifies() {
         let said = world.run(arguments);
         assert_eq!(said.code, Some(1), "{arguments:?} {:#}", said.json);
     }
-    no_call_runs(&mut world, &["journal_broken", "journal_behind_log"]);
+    no_call_runs(&mut world, &["journal_broken", "log_disagrees"]);
 }
 
 #[test]
@@ -182,8 +206,19 @@ fn an_older_copy_of_the_journal_is_found() {
     fs::create_dir(world.path("copy")).unwrap();
     copy_journal(&world.path("acme"), &world.path("copy"));
     world.start_process("acme");
-    world.agent().call("search", json!({ "query": "lamp" })).unwrap();
-    let arguments = ["receipt", "get", "--home", "acme", "--all", "--wait", "witnessed"];
+    world
+        .agent()
+        .call("search", json!({ "query": "lamp" }))
+        .unwrap();
+    let arguments = [
+        "receipt",
+        "get",
+        "--home",
+        "acme",
+        "--all",
+        "--wait",
+        "witnessed",
+    ];
     world.good(&[arguments.as_slice(), &["--out", "after"]].concat());
     world.stop("acme");
     remove_journal(&world);
@@ -193,21 +228,33 @@ fn an_older_copy_of_the_journal_is_found() {
     let found = findings(&report);
     assert!(found.contains(&"log".to_owned()), "{report:#}");
     assert!(found.contains(&"counterparty".to_owned()), "{report:#}");
-    no_call_runs(&mut world, &["journal_behind_log"]);
+    no_call_runs(&mut world, &["log_disagrees"]);
 }
 
 #[test]
 fn calls_that_a_crash_left_open_are_reported() {
     let mut world = World::start();
-    world.agent().call("search", json!({ "query": "lamp" })).unwrap();
+    world
+        .agent()
+        .call("search", json!({ "query": "lamp" }))
+        .unwrap();
     world.kill("acme");
     // The outcome of the last call is lost, as when the disk had not got it yet.
-    change(&world, "DELETE FROM record WHERE sequence = (SELECT MAX(sequence) FROM record);");
+    change(
+        &world,
+        "DELETE FROM record WHERE sequence = (SELECT MAX(sequence) FROM record);",
+    );
     world.start_process("acme");
-    assert!(world.said("acme").contains("without an outcome"), "{}", world.said("acme"));
+    assert!(
+        world.said("acme").contains("without an outcome"),
+        "{}",
+        world.said("acme")
+    );
     let records = world.records("acme");
     assert!(
-        records.iter().any(|record| record["summary"].as_str().unwrap().starts_with("unknown")),
+        records
+            .iter()
+            .any(|record| record["summary"].as_str().unwrap().starts_with("unknown")),
         "{records:#?}"
     );
     world.verify_all_receipts();

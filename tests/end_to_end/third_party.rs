@@ -49,16 +49,27 @@ fn the_python_sdk_over_pipes() {
         let home = directory.path().join("solo").display().to_string();
         let binary = counterfoil().display().to_string();
         let direct = python(mode, &plan(), &[&desk]);
-        let through = python(mode, &plan(), &[&binary, "mcp", "--home", &home, "--", &desk]);
+        let through = python(
+            mode,
+            &plan(),
+            &[&binary, "mcp", "--home", &home, "--", &desk],
+        );
         assert_eq!(through, direct, "{mode}");
         assert_eq!(through[1]["is_error"], false);
 
         // Denied: a result that the model can read, with the rule and what to do instead.
         let denied = json!([["call", "refund", { "ticket": "T-1001", "amount_cents": 9000 }]]);
-        let through = python(mode, &denied, &[&binary, "mcp", "--home", &home, "--", &desk]);
+        let through = python(
+            mode,
+            &denied,
+            &[&binary, "mcp", "--home", &home, "--", &desk],
+        );
         assert_eq!(through[0]["is_error"], true);
         let text = through[0]["text"].as_str().unwrap();
-        assert!(text.contains("refund-limit") && text.contains("at most 50.00"), "{text}");
+        assert!(
+            text.contains("refund-limit") && text.contains("at most 50.00"),
+            "{text}"
+        );
         let report = good(directory.path(), &["journal", "verify", "--home", "solo"]);
         assert_eq!(report["verified"], true);
     }
@@ -144,7 +155,12 @@ fn server_everything_behind_the_gateway() {
     // What the policy does not know stays out of reach, though the server has it.
     let through = python("legacy", &json!([["call", "get-env", {}]]), &wrapped);
     assert_eq!(through[0]["is_error"], true);
-    assert!(through[0]["text"].as_str().unwrap().contains("unknown_tool"));
+    assert!(
+        through[0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("unknown_tool")
+    );
     let records = good(directory.path(), &["journal", "list", "--home", "solo"]);
     let allowed = records
         .as_array()
@@ -173,31 +189,46 @@ fn server_filesystem_behind_the_gateway() {
         context: { arguments: { path: String, content: String }, call: Call } };"#;
     policy(dir, &format!("{}{write}", schema.concat()));
     fs::write(
-        dir.join("solo/policy/no_dots.cedar"),
-        r#"@id("no-dot-files") @instead("write to a file whose name does not begin with a dot")
+        dir.join("solo/policy/startup.cedar"),
+        r#"@id("no-startup-files") @instead("write to a file that no shell runs")
            forbid (principal, action == Action::"write_file", resource)
-           when { context.arguments.path like "*/.*" };"#,
+           when { context.arguments.path like "*/.bashrc" };"#,
     )
     .unwrap();
     let server = third_party("node_modules/@modelcontextprotocol/server-filesystem/dist/index.js");
     let mut wrapped = command(dir, &["mcp", "--home", "solo", "--", "node"]);
-    wrapped.arg(server).arg(&files).stderr(fs::File::create(dir.join("mcp.txt")).unwrap());
+    wrapped
+        .arg(server)
+        .arg(&files)
+        .stderr(fs::File::create(dir.join("mcp.txt")).unwrap());
     let mut agent = StdioAgent::start(&mut wrapped);
     let path = |name: &str| files.join(name).display().to_string();
     assert_eq!(
         agent.call("read_text_file", json!({ "path": path("a.txt") })),
         Ended::Done("alpha".to_owned())
     );
-    let wrote = agent.call("write_file", json!({ "path": path("b.txt"), "content": "beta" }));
+    let wrote = agent.call(
+        "write_file",
+        json!({ "path": path("b.txt"), "content": "beta" }),
+    );
     assert!(matches!(wrote, Ended::Done(_)), "{wrote:?}");
     assert_eq!(fs::read_to_string(files.join("b.txt")).unwrap(), "beta");
     let listed = agent.call("list_directory", json!({ "path": files }));
-    assert!(matches!(&listed, Ended::Done(text) if text.contains("b.txt")), "{listed:?}");
+    assert!(
+        matches!(&listed, Ended::Done(text) if text.contains("b.txt")),
+        "{listed:?}"
+    );
 
-    let denied = agent.call("write_file", json!({ "path": path(".bashrc"), "content": "x" }));
+    let denied = agent.call(
+        "write_file",
+        json!({ "path": path(".bashrc"), "content": "x" }),
+    );
     assert_eq!(denied.code(), "policy_forbids");
     assert!(!files.join(".bashrc").exists());
-    let unknown = agent.call("move_file", json!({ "source": path("a.txt"), "destination": path("c") }));
+    let unknown = agent.call(
+        "move_file",
+        json!({ "source": path("a.txt"), "destination": path("c") }),
+    );
     assert_eq!(unknown.code(), "unknown_tool");
     assert!(files.join("a.txt").exists());
     // The server itself refuses what is outside of its folder: its error passes through.

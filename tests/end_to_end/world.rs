@@ -67,12 +67,21 @@ impl World {
             let listen = address.to_string();
             let made = good(
                 &dir,
-                &["witness", "init", "--dir", name, "--name", &key_name, "--listen", &listen],
+                &[
+                    "witness", "init", "--dir", name, "--name", &key_name, "--listen", &listen,
+                ],
             );
             witnesses.push((text(&made["verifier_key"]), format!("http://{address}")));
         }
         let listen = log.to_string();
-        let mut arguments = vec!["log", "init", "--dir", "log", "--origin", "log.example/test"];
+        let mut arguments = vec![
+            "log",
+            "init",
+            "--dir",
+            "log",
+            "--origin",
+            "log.example/test",
+        ];
         arguments.extend(["--listen", &listen]);
         for (key, url) in &witnesses {
             arguments.extend(["--witness", key, url]);
@@ -91,7 +100,17 @@ impl World {
             let listen = listen.to_string();
             let made = good(
                 &dir,
-                &["init", "--home", home, "--operator", &operator, "--listen", &listen, "--log", &url],
+                &[
+                    "init",
+                    "--home",
+                    home,
+                    "--operator",
+                    &operator,
+                    "--listen",
+                    &listen,
+                    "--log",
+                    &url,
+                ],
             );
             trust.push_str(&format!("{}\n", text(&made["trust_line"])));
         }
@@ -100,7 +119,14 @@ impl World {
             fs::write(dir.join(home).join("trust"), &trust).unwrap();
             good(
                 &dir,
-                &["operator", "register", "--home", home, "--token-file", "log/admission.token"],
+                &[
+                    "operator",
+                    "register",
+                    "--home",
+                    home,
+                    "--token-file",
+                    "log/admission.token",
+                ],
             );
         }
         for file in ["read.cedar", "refund.cedar", "send_mail.cedar"] {
@@ -153,9 +179,15 @@ impl World {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         self.running.insert(name, child);
-        assert!(line.starts_with("listening on "), "{name}: {line:?}\n{}", self.said(name));
+        assert!(
+            line.starts_with("listening on "),
+            "{name}: {line:?}\n{}",
+            self.said(name)
+        );
     }
 
     /// What a process wrote to standard error.
@@ -173,10 +205,16 @@ impl World {
     /// Asks a process to end, and waits until it has.
     pub(crate) fn stop(&mut self, name: &str) {
         let mut child = self.running.remove(name).unwrap();
-        let asked = std::process::Command::new("kill").arg(child.id().to_string()).status();
+        let asked = std::process::Command::new("kill")
+            .arg(child.id().to_string())
+            .status();
         assert!(asked.unwrap().success());
         let ended = child.wait().unwrap();
-        assert!(ended.success(), "{name} ended with {ended}\n{}", self.said(name));
+        assert!(
+            ended.success(),
+            "{name} ended with {ended}\n{}",
+            self.said(name)
+        );
     }
 
     /// Where acme's agents call.
@@ -210,7 +248,10 @@ impl World {
 
     /// All records of an operator, as `journal list` shows them.
     pub(crate) fn records(&self, home: &str) -> Vec<Value> {
-        self.good(&["journal", "list", "--home", home]).as_array().unwrap().clone()
+        self.good(&["journal", "list", "--home", home])
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// Gets every receipt of an operator, from itself and from the other one, and verifies them.
@@ -273,7 +314,10 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 
 /// A home of an operator that stands alone: no log, no other operators.
 pub(crate) fn solo(directory: &Path) {
-    good(directory, &["init", "--home", "solo", "--operator", "solo.example"]);
+    good(
+        directory,
+        &["init", "--home", "solo", "--operator", "solo.example"],
+    );
 }
 
 fn free_ports<const N: usize>() -> [SocketAddr; N] {

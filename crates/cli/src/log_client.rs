@@ -26,6 +26,7 @@ pub(crate) struct LogClient {
 /// A manifest as the log lists it.
 #[derive(Debug, Deserialize)]
 struct Listed {
+    version: u64,
     index: u64,
     manifest: String,
 }
@@ -76,25 +77,34 @@ impl LogClient {
         &self,
         operator: &OperatorName,
     ) -> Result<Vec<LoggedManifest>, Problem> {
-        let list = self
-            .http
-            .get(format!("{}/v1/operators/{operator}", self.url));
-        let Some(list) = self.answer(list).await? else {
-            return Ok(Vec::new());
-        };
         let malformed = format!("the log at {} answers out of form", self.url);
-        let list: Vec<Listed> = serde_json::from_slice(&list).at(&malformed)?;
-        let mut manifests = Vec::with_capacity(list.len());
-        for listed in list {
-            let manifest = base64_decode(&listed.manifest)
-                .ok_or_else(|| Problem::new(format!("{malformed}: a manifest is not base64")))?;
-            let proof = format!("{}/v1/proof?index={}", self.url, listed.index);
-            manifests.push(LoggedManifest {
-                manifest,
-                log_proof: self.answer(self.http.get(proof)).await?,
-            });
+        let mut manifests = Vec::new();
+        let mut from = 1;
+        // The log lists a bounded number at a time; the last answer is an empty one.
+        loop {
+            let list = format!("{}/v1/operators/{operator}?from={from}", self.url);
+            let Some(list) = self.answer(self.http.get(list)).await? else {
+                return Ok(Vec::new());
+            };
+            let list: Vec<Listed> = serde_json::from_slice(&list).at(&malformed)?;
+            if list.is_empty() {
+                return Ok(manifests);
+            }
+            for listed in list {
+                if listed.version < from {
+                    return Err(Problem::new(format!("{malformed}: versions go backwards")));
+                }
+                from = listed.version.saturating_add(1);
+                let manifest = base64_decode(&listed.manifest).ok_or_else(|| {
+                    Problem::new(format!("{malformed}: a manifest is not base64"))
+                })?;
+                let proof = format!("{}/v1/proof?index={}", self.url, listed.index);
+                manifests.push(LoggedManifest {
+                    manifest,
+                    log_proof: self.answer(self.http.get(proof)).await?,
+                });
+            }
         }
-        Ok(manifests)
     }
 
     /// The body of an answer; none when there is nothing at that address.

@@ -31,18 +31,16 @@ pub(crate) fn announce(address: SocketAddr, json: bool) -> Result<(), Problem> {
     Ok(out.flush()?)
 }
 
-/// Resolves when the process is asked to end: by ctrl-c or by SIGTERM.
-pub(crate) async fn asked_to_end() {
+/// Resolves when the process is asked to end: by ctrl-c or by SIGTERM. From this call on neither
+/// ends it by itself, so it must be made before anybody is told that the process is ready.
+pub(crate) fn asked_to_end() -> Result<impl Future<Output = ()> + Send + 'static, Problem> {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
+    let mut interrupt = signal(SignalKind::interrupt()).at("cannot listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).at("cannot listen for signals")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
+    })
 }

@@ -5,12 +5,13 @@
 //! the reason, and nothing behind it is started.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use counterfoil_durable::lock::DirectoryLock;
 use counterfoil_enforcer::environment::Environment;
 use counterfoil_enforcer::publish::LogClient as PublishClient;
 use counterfoil_enforcer::service::{Service, ServiceSettings};
-use counterfoil_enforcer::{Enforcer, EnforcerError, Settings};
+use counterfoil_enforcer::{Blocked, Enforcer, EnforcerError, Settings};
 use counterfoil_gateway::GatewayError;
 use counterfoil_gateway::config::Config;
 use counterfoil_gateway::home::{Home, read_key};
@@ -21,6 +22,11 @@ use tokio::task::JoinHandle;
 
 use crate::answer::{OrProblem as _, Problem};
 use crate::refresh::Refresh;
+
+/// How long starting waits for the log to confirm the journal.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
+/// Between two looks at whether it has.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(5);
 
 /// A running enforcer, or the reason why there is none.
 #[derive(Debug)]
@@ -156,6 +162,7 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Re
         log: client.map(|client| (client, trust)),
     };
     let service = Service::start(&enforcer, settings)?;
+    first_answer(&enforcer).await;
     let refreshing = tokio::spawn(refresh.keep_up());
     Ok((
         enforcer,
@@ -164,4 +171,18 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Re
             refreshing,
         },
     ))
+}
+
+/// Waits for what the log says of the journal, for a while: whoever is told that the gateway
+/// listens expects calls to be decided, or to be denied for a reason that lasts.
+async fn first_answer(enforcer: &Enforcer) {
+    let begin = Instant::now();
+    while begin.elapsed() < CONFIRM_LIMIT {
+        match enforcer.ready() {
+            Err(EnforcerError::Blocked(Blocked::LogUnconfirmed(_))) => {
+                tokio::time::sleep(CONFIRM_PAUSE).await;
+            }
+            _ => return,
+        }
+    }
 }

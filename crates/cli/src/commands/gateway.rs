@@ -38,8 +38,9 @@ async fn run_gateway(command: &Serve, json: bool) -> Result<Answer, Problem> {
     let gateway = listener::Gateway::bind(&config, started.gate.clone(), Some(&home.manifests()))
         .await
         .or_next("change `listen` in operator.toml, or stop who listens there")?;
+    let end = serve::asked_to_end()?;
     serve::announce(gateway.address(), json)?;
-    let served = gateway.serve(serve::asked_to_end(), STOP_LIMIT).await;
+    let served = gateway.serve(end, STOP_LIMIT).await;
     started.stop().await;
     served?;
     Ok(Answer::silent())

@@ -149,9 +149,10 @@ fn serve(command: &Serve, json: bool) -> Result<Answer, Problem> {
         let server = Server::bind(&command.dir, system_clock)
             .await
             .or_next("`counterfoil log init` makes the directory of a log")?;
+        let end = serve::asked_to_end()?;
         serve::announce(server.address(), json)?;
         server
-            .run(serve::asked_to_end())
+            .run(end)
             .await
             .or_next("start the log again: it finds out how far it came")?;
         Ok(Answer::silent())

@@ -149,11 +149,9 @@ fn serve(command: &Serve, json: bool) -> Result<Answer, Problem> {
         let server = Server::bind(&command.dir, system_clock)
             .await
             .or_next("`counterfoil witness init` makes the directory of a witness")?;
+        let end = serve::asked_to_end()?;
         serve::announce(server.address(), json)?;
-        server
-            .run(serve::asked_to_end())
-            .await
-            .or_next("start the witness again")?;
+        server.run(end).await.or_next("start the witness again")?;
         Ok(Answer::silent())
     })
 }

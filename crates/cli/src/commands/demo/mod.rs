@@ -78,9 +78,10 @@ pub(crate) fn run(command: &Demo, _json: bool) -> Result<Answer, Problem> {
     };
     let keep = command.keep || command.dir.is_some();
     let result = serve::runtime()?.block_on(async {
+        let end = serve::asked_to_end()?;
         tokio::select! {
             result = demo(&directory, keep) => result,
-            () = serve::asked_to_end() => Err(Problem::new("the demo was interrupted")),
+            () = end => Err(Problem::new("the demo was interrupted")),
         }
     });
     if !keep {

@@ -269,39 +269,47 @@ async fn fetch(
     deadline: Instant,
 ) -> Result<Vec<u8>, Problem> {
     loop {
-        let bytes = match source {
-            Source::Own(builder) => {
-                let disclose: Vec<DisclosedField> =
-                    command.disclose.iter().copied().map(Into::into).collect();
-                builder
-                    .build(record.sequence, &disclose)
-                    .or_next("set keep_clear_text = true in operator.toml to disclose later calls")?
-                    .encode()
-            }
-            Source::Peer(peer) => peer.receipt(record.id).await?,
+        let found = match source {
+            Source::Own(builder) => Ok(own(command, builder, record)?),
+            Source::Peer(peer) => peer.receipt(record.id).await,
         };
         let Some(wait) = command.wait.map(Level::from) else {
-            return Ok(bytes);
+            return found;
         };
-        let report = verify(&bytes, trust, wait);
-        if report.is_verified() {
-            return Ok(bytes);
-        }
+        let why = match found {
+            Ok(bytes) => {
+                let report = verify(&bytes, trust, wait);
+                match report.failure {
+                    None => return Ok(bytes),
+                    Some(failure) => failure.to_string(),
+                }
+            }
+            // It may be away, or may not have sealed the record yet.
+            Err(problem) => problem.to_string(),
+        };
         if Instant::now() >= deadline {
-            let failure = report
-                .failure
-                .map_or_else(String::new, |failure| format!(": {failure}"));
             return Err(Problem::new(format!(
-                "record {} has not become {wait} within {} seconds{failure}",
+                "record {} has not become {wait} within {} seconds: {why}",
                 record.sequence, command.timeout
             ))
             .next(format!(
                 "is the gateway of {} running, and does it reach its log?",
-                home.directory().display()
+                command
+                    .from
+                    .as_deref()
+                    .map_or_else(|| home.directory().display().to_string(), str::to_owned)
             )));
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+fn own(command: &Get, builder: &mut ReceiptBuilder, record: Wanted) -> Result<Vec<u8>, Problem> {
+    let disclose: Vec<DisclosedField> = command.disclose.iter().copied().map(Into::into).collect();
+    Ok(builder
+        .build(record.sequence, &disclose)
+        .or_next("set keep_clear_text = true in operator.toml to disclose later calls")?
+        .encode())
 }
 
 fn path(command: &Get, operator: &OperatorName, sequence: Sequence) -> Result<PathBuf, Problem> {
