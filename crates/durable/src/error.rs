@@ -18,6 +18,14 @@ pub enum Error {
         /// The path that was to be created.
         path: PathBuf,
     },
+    /// The file holds a secret, and others than its owner may read or write it.
+    #[error("`{path}` is open to others (mode `{mode:o}`); it must be `600`")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// The file has no content: its creation was cut short, or something emptied it.
     #[error("`{path}` is empty, it holds no database")]
     Empty {

@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
-    io::Write,
+    io::{Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -49,6 +49,9 @@ pub fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), Error>
 }
 
 /// Overwrites `path` in place, or creates it: half the cost of [`replace`], but not atomic.
+///
+/// The name of a file that is there is taken to be durable. A process that finds one from a run
+/// that was cut short makes sure of it once, with [`sync_directory`].
 ///
 /// For content that is worth something only after this has returned, such as a staged bundle that a
 /// later commit refers to. Whoever reads it must be able to tell a torn file.
@@ -100,12 +103,15 @@ pub fn create_directory(path: &Path) -> Result<(), Error> {
 
 /// Creates a directory and every missing one above it, with mode 0755, each durably.
 ///
+/// The name of a directory that is there is made durable too: a process that was cut short may have
+/// created it and not come any further.
+///
 /// # Errors
 ///
 /// What the system said.
 pub fn ensure_directory(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
-        return Ok(());
+        return sync_parent(path);
     }
     ensure_directory(parent(path))?;
     match fs::DirBuilder::new().mode(0o755).create(path) {
@@ -134,6 +140,61 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
 /// As [`read`], and [`Error::Io`] if the content is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|error| Error::io("read", path, error))
+}
+
+/// Reads a file of UTF-8 text that nobody but its owner may read.
+///
+/// # Errors
+///
+/// [`Error::Exposed`] if its mode lets others read or write it: a key that others have read is no
+/// longer one. Otherwise as [`read_text`].
+pub fn read_secret(path: &Path) -> Result<String, Error> {
+    let failed = |error| Error::io("read", path, error);
+    let mut file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+/// Removes the temporary files that a process left in a directory when it was cut short. Only for
+/// a directory that no other process writes to.
+///
+/// # Errors
+///
+/// What the system said. A directory that is not there has nothing to remove.
+pub fn remove_temporary(directory: &Path) -> Result<(), Error> {
+    let failed = |error| Error::io("clean", directory, error);
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let is_ours = entry.file_name().to_str().is_some_and(is_temporary);
+        if is_ours && entry.file_type().map_err(failed)?.is_file() {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether [`write_temporary`] gives such names: `<name>.<process>.<number>.tmp`.
+fn is_temporary(name: &str) -> bool {
+    let number = |part: Option<&str>| {
+        part.is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let mut parts = name.rsplit('.');
+    parts.next() == Some("tmp")
+        && number(parts.next())
+        && number(parts.next())
+        && parts.next().is_some()
 }
 
 /// Makes the names in a directory durable.

@@ -180,3 +180,54 @@ fn a_directory_has_one_process() {
         format!("`{}` does not exist", missing.display())
     );
 }
+
+#[test]
+fn a_secret_that_others_can_read_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
+    file::create(&path, b"secret", Access::Owner).unwrap();
+    assert_eq!(file::read_secret(&path).unwrap(), "secret");
+    for mode in [0o640, 0o604, 0o620, 0o601, 0o644] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let error = file::read_secret(&path).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "`{}` is open to others (mode `{mode:o}`); it must be `600`",
+                path.display()
+            )
+        );
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    assert_eq!(file::read_secret(&path).unwrap(), "secret");
+    let missing = file::read_secret(&directory.path().join("none"));
+    assert!(matches!(missing, Err(Error::Missing { .. })));
+}
+
+#[test]
+fn only_temporary_files_are_swept() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = [
+        "a",
+        "a.tmp",
+        "a.1.tmp",
+        "a.x.1.tmp",
+        "1.2.tmp",
+        "a.1.2.tmp.x",
+    ];
+    for name in kept.iter().chain(&["a.1.2.tmp", "000.p.33.0.tmp"]) {
+        fs::write(directory.path().join(name), "x").unwrap();
+    }
+    fs::create_dir(directory.path().join("b.1.2.tmp")).unwrap();
+    file::remove_temporary(directory.path()).unwrap();
+    let mut left: Vec<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    let mut expected = kept.to_vec();
+    expected.push("b.1.2.tmp");
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+    file::remove_temporary(&directory.path().join("none")).unwrap();
+}
