@@ -100,7 +100,7 @@ pub fn init(directory: &Path, options: &InitOptions) -> Result<Identity, Error> 
 /// Reads the private key of a log directory.
 pub(crate) fn read_key(directory: &Path) -> Result<SignerKey, Error> {
     let path = directory.join(KEY_FILE_NAME);
-    let text = Zeroizing::new(file::read_text(&path)?);
+    let text = Zeroizing::new(file::read_secret(&path)?);
     let key = SignerKey::parse(text.trim_end()).map_err(|error| Error::Key {
         path: path.clone(),
         detail: error.to_string(),
@@ -118,7 +118,7 @@ pub(crate) fn read_key(directory: &Path) -> Result<SignerKey, Error> {
 /// Reads the admission token of a log directory.
 pub(crate) fn read_token(directory: &Path) -> Result<Zeroizing<String>, Error> {
     let path = directory.join(TOKEN_FILE_NAME);
-    let text = Zeroizing::new(file::read_text(&path)?);
+    let text = Zeroizing::new(file::read_secret(&path)?);
     let token = Zeroizing::new(text.trim().to_owned());
     // An empty token would let everyone in.
     if token.len() < 32 {

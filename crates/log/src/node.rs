@@ -16,6 +16,7 @@ use counterfoil_tlog::{
     note::{Note, VerifierKey},
     policy::Policy,
 };
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
@@ -239,14 +240,10 @@ impl Node {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether that is the admission token. Takes as long for a wrong one as for the right one.
+    /// Whether that is the admission token. How long it takes does not tell how much of it is right.
     pub(crate) fn is_token(&self, given: &str) -> bool {
-        let (own, given) = (self.token.as_bytes(), given.as_bytes());
-        let differing = own
-            .iter()
-            .zip(given)
-            .fold(0, |differing, (a, b)| differing | (a ^ b));
-        own.len() == given.len() && differing == 0
+        // Digests, because how soon two of them differ says nothing about the token.
+        Sha256::digest(self.token.as_bytes()) == Sha256::digest(given.as_bytes())
     }
 }
 

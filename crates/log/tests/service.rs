@@ -612,6 +612,7 @@ async fn init_makes_a_complete_directory_once() {
             "missing {name}"
         );
         fs::write(home.join(name), content).unwrap();
+        fs::set_permissions(home.join(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
     Server::bind(&home, system_clock).await.unwrap();
 }
@@ -696,4 +697,18 @@ async fn manifests_are_listed_in_pieces() {
     let answer = log.get("/v1/operators/none.example?from=5").await;
     assert_eq!(answer.error(), (404, "not_found".into()));
     log.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_that_others_can_read_stop_the_start() {
+    let setup = Setup::new();
+    for name in ["log.key", "admission.token"] {
+        let path = setup.home().join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = Server::bind(&setup.home(), system_clock).await.unwrap_err();
+        let expected = format!("`{}` is open to others (mode `640`)", path.display());
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    drop(Server::bind(&setup.home(), system_clock).await.unwrap());
 }

@@ -75,7 +75,7 @@ pub fn init(directory: &Path, options: &InitOptions) -> Result<Identity, Error> 
 /// Reads the private key of a witness directory.
 pub(crate) fn read_key(directory: &Path) -> Result<SignerKey, Error> {
     let path = directory.join(KEY_FILE_NAME);
-    let text = Zeroizing::new(file::read_text(&path)?);
+    let text = Zeroizing::new(file::read_secret(&path)?);
     let key = SignerKey::parse(text.trim_end()).map_err(|source| Error::Key {
         path: path.clone(),
         source,

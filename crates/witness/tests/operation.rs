@@ -368,3 +368,14 @@ async fn a_full_disk_stops_the_witness_and_signs_nothing() {
     assert!((size..=size + 1).contains(&stored));
     witness.stop().await;
 }
+
+#[test]
+fn a_key_that_others_can_read_stops_the_start() {
+    let log = log();
+    let (_directory, home) = home(&log);
+    let key = home.join("witness.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o604)).unwrap();
+    let error = open(&home).unwrap_err().to_string();
+    let expected = format!("`{}` is open to others (mode `604`)", key.display());
+    assert!(error.starts_with(&expected), "{error}");
+}
