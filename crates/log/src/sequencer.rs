@@ -45,19 +45,20 @@ impl<S: BlobStore, L: CheckpointLock> Sequencer<S, L> {
     pub(crate) fn load(store: S, lock: L, signer: SignerKey) -> Result<Self, Error> {
         let current = SignedHead::of_log(lock.load()?, signer.verifier())?;
         let staged = store.staged()?.and_then(|bytes| Staged::parse(&bytes));
-        let mut checked_from = current.head.size;
-        if let Some(staged) = staged.filter(|staged| staged.new == current.head) {
-            // The last step, which may have been cut short anywhere after the swap. Doing it again
-            // costs little and leaves nothing to guess.
-            apply(&store, &staged)?;
-            checked_from = staged.old.size;
-        }
-        match verify_right_edge(&store, current.head, checked_from) {
-            Err(Error::Damaged(detail)) => {
-                let size = current.head.size;
-                return Err(Error::TilesContradict { size, detail });
+        let staged = staged.filter(|staged| staged.new == current.head);
+        let head = current.head;
+        if let Some(staged) = &staged {
+            // The last step, which may have been cut short anywhere after the swap.
+            let old = staged.old.size;
+            if verify_right_edge(&store, head, old).is_err() {
+                apply(&store, staged)?;
             }
-            other => other?,
+            store.settle(&paths(old, head.size))?;
+            as_contradiction(head, verify_right_edge(&store, head, old))?;
+            remove_partials(&store, old, head.size);
+        } else {
+            store.settle(&[])?;
+            as_contradiction(head, verify_right_edge(&store, head, head.size))?;
         }
         Ok(Self {
             store,
@@ -139,6 +140,25 @@ impl<S: BlobStore, L: CheckpointLock> Sequencer<S, L> {
         remove_partials(&self.store, old.size, new.size);
         self.current = signed;
         Ok(&self.current)
+    }
+}
+
+/// Where the tiles and bundles of one step lie.
+fn paths(old: u64, new: u64) -> Vec<String> {
+    let tiles = new_tiles(old, new).map(TileId::path);
+    tiles
+        .chain(new_bundles(old, new).map(BundleId::path))
+        .collect()
+}
+
+/// Tiles that cannot be read as those of the signed tree contradict it.
+fn as_contradiction(head: TreeHead, verified: Result<(), Error>) -> Result<(), Error> {
+    match verified {
+        Err(Error::Damaged(detail)) => Err(Error::TilesContradict {
+            size: head.size,
+            detail,
+        }),
+        other => other,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where tiles and entry bundles lie.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -41,6 +43,10 @@ pub(crate) trait BlobStore {
 
     /// Reads the staged bundle, `None` before the first.
     fn staged(&self) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Makes the names of blobs durable that are there: whoever wrote them may have been cut short
+    /// before it could. Also removes what it has left half written beside them.
+    fn settle(&self, paths: &[String]) -> Result<(), Error>;
 
     /// Removes the partial versions of a full tile or bundle. Need not be durable, may do nothing:
     /// it is called when the full one is in place and checked.
@@ -108,6 +114,8 @@ const WRITERS: usize = 8;
 pub(crate) struct FileStore {
     tiles: PathBuf,
     staged: PathBuf,
+    /// Directories whose names this process has made durable.
+    settled: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl FileStore {
@@ -115,6 +123,7 @@ impl FileStore {
         Self {
             tiles: directory.join("tiles"),
             staged: directory.join("staged"),
+            settled: Arc::default(),
         }
     }
 
@@ -125,10 +134,28 @@ impl FileStore {
 }
 
 impl FileStore {
+    /// As [`file::ensure_directory`], once for each directory.
+    fn ensure_directory(&self, path: &Path) -> Result<(), Error> {
+        if self.settled().contains(path) {
+            return Ok(());
+        }
+        // From the top down: a directory may be there whose parent's name is not durable yet.
+        if let Some(parent) = path.parent().filter(|_| path != self.tiles) {
+            self.ensure_directory(parent)?;
+        }
+        file::ensure_directory(path)?;
+        self.settled().insert(path.to_owned());
+        Ok(())
+    }
+
+    fn settled(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put_one(&self, blob: &Blob) -> Result<(), Error> {
         let path = self.tiles.join(&blob.path);
         if let Some(parent) = path.parent() {
-            file::ensure_directory(parent)?;
+            self.ensure_directory(parent)?;
         }
         match file::create(&path, &blob.content, Access::Everyone) {
             Err(DurableError::Exists { .. }) => {
@@ -182,8 +209,30 @@ impl BlobStore for FileStore {
         read_optional(&self.staged)
     }
 
+    fn settle(&self, paths: &[String]) -> Result<(), Error> {
+        let mut directories: Vec<_> = paths
+            .iter()
+            .filter_map(|path| self.tiles.join(path).parent().map(Path::to_owned))
+            .collect();
+        // The published checkpoint, and the staged bundle beside `tiles`.
+        directories.push(self.tiles.clone());
+        directories.extend(self.staged.parent().map(Path::to_owned));
+        directories.sort();
+        directories.dedup();
+        for directory in directories.iter().filter(|directory| directory.is_dir()) {
+            file::remove_temporary(directory)?;
+            if directory.starts_with(&self.tiles) {
+                self.ensure_directory(directory)?;
+            }
+            file::sync_directory(directory)?;
+        }
+        Ok(())
+    }
+
     fn remove_partials(&self, full_path: &str) {
-        let _ = std::fs::remove_dir_all(self.tiles.join(format!("{full_path}.p")));
+        let path = self.tiles.join(format!("{full_path}.p"));
+        self.settled().remove(&path);
+        let _ = std::fs::remove_dir_all(path);
     }
 }
 

@@ -77,6 +77,10 @@ impl BlobStore for FaultyStore {
         self.0.staged()
     }
 
+    fn settle(&self, paths: &[String]) -> Result<(), Error> {
+        self.1.around(|| self.0.settle(paths))
+    }
+
     fn remove_partials(&self, full_path: &str) {
         self.0.remove_partials(full_path);
     }
@@ -242,10 +246,15 @@ fn recovery_itself_may_fail_at_any_write() {
                 .is_err()
         );
         drop(sequencer);
-        for number in 0..writes(from, to) - 2 {
+        let puts = writes(from, to) - 2;
+        for number in 0..puts {
             let failed = load(&log.home, &Fault::at(number, happens));
             assert!(matches!(failed, Err(Error::System(_))), "write {number}");
         }
+        // The names are made durable last. If the last put has happened, that is all there is left.
+        let settle = if happens { 0 } else { puts };
+        let failed = load(&log.home, &Fault::at(settle, happens));
+        assert!(matches!(failed, Err(Error::System(_))), "settling");
         assert_eq!(
             load(&log.home, &Fault::never())
                 .unwrap()
@@ -342,4 +351,41 @@ fn a_fork_found_during_a_step_leaves_it_unsigned() {
         .sequence(log.entries(3, 2), UnixMillis::new(3), allowed)
         .unwrap();
     assert_eq!(fsck(&log.home).unwrap().size, 5);
+}
+
+#[test]
+fn a_start_leaves_good_tiles_alone_and_sweeps_what_a_crash_left() {
+    let log = Log::new();
+    log.grow_to(250);
+    log.grow_to(300);
+    let tiles = log.home.join("tiles");
+    let left = [
+        tiles.join("checkpoint.77.0.tmp"),
+        tiles.join("tile/0/000.77.1.tmp"),
+        tiles.join("tile/entries/001.p/44.77.2.tmp"),
+    ];
+    for path in &left {
+        std::fs::write(path, "half").unwrap();
+    }
+    // Partial versions of tiles that are full by now, as if it had ended before removing them.
+    let partial = tiles.join("tile/0/000.p");
+    std::fs::create_dir(&partial).unwrap();
+    std::fs::write(partial.join("250"), "old").unwrap();
+    let times = || {
+        ["tile/0/000", "tile/entries/001.p/44", "tile/1/000.p/1"].map(|path| {
+            std::fs::metadata(tiles.join(path))
+                .unwrap()
+                .modified()
+                .unwrap()
+        })
+    };
+    let before = times();
+    // Making the names durable is the only write.
+    assert!(load(&log.home, &Fault::at(0, false)).is_err());
+    load(&log.home, &Fault::at(1, false)).unwrap();
+    assert_eq!(times(), before);
+    for path in left.iter().chain([&partial]) {
+        assert!(!path.exists(), "{}", path.display());
+    }
+    assert_eq!(fsck(&log.home).unwrap().size, 300);
 }
