@@ -128,9 +128,10 @@ fn over_http_and_across_operators() {
     }
     // Headers that say another thing than the body, each with a call that is denied, or that
     // would be allowed if the headers were right.
-    let good = format!(
-        r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"search","arguments":{{"query":"evil"}},
-           "_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}}}}"#
+    let good = concat!(
+        r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"search","#,
+        r#""arguments":{"query":"evil"},"#,
+        r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#
     );
     for headers in [
         &[
@@ -154,7 +155,7 @@ fn over_http_and_across_operators() {
         ],
         &[("content-encoding", "gzip")],
     ] {
-        post(good.clone().into(), headers);
+        post(good.into(), headers);
     }
     let ended = agent.call("search", json!({ "query": "lamp" })).unwrap();
     assert!(matches!(ended, Ended::Done(_)), "{ended:?}");

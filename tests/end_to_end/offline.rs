@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use counterfoil_protocol::receipt::Receipt;
 use ct_merkle::{InclusionProof, RootHash};
 use ed25519_dalek::{Signature, VerifyingKey};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::binaries::{command, counterfoil, said};
+use crate::binaries::{command, counterfoil, said, source, third_party};
 use crate::world::World;
 
 /// Makes some receipts and returns their paths.
@@ -152,6 +152,40 @@ fn an_independent_implementation_agrees_with_the_proofs() {
         let root = RootHash::<Sha256>::new(root.into(), count);
         root.verify_inclusion(&receipt.record, index, &inclusion)
             .unwrap();
+    }
+}
+
+#[test]
+fn a_verifier_in_python_agrees() {
+    let world = World::start();
+    for file in receipts(&world) {
+        let python = |file: &str| {
+            Command::new(third_party("venv/bin/python"))
+                .arg(source("third-party/verify_receipt.py"))
+                .args([file, "trust"])
+                .current_dir(world.directory())
+                .output()
+                .unwrap()
+        };
+        let output = python(&file);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{file}: {said}");
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let report = world.good(&["verify", &file, "--trust", "trust"]);
+        let record = &report["receipts"][0]["record"];
+        assert_eq!(found["operator"], record["operator"]);
+        assert_eq!(found["sequence"], record["sequence"]);
+
+        // One bit anywhere, and neither believes it.
+        let bytes = fs::read(world.path(&file)).unwrap();
+        for at in (100..bytes.len()).step_by(bytes.len() / 8) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 4;
+            fs::write(world.path("changed"), changed).unwrap();
+            assert!(!python("changed").status.success(), "bit 2 of byte {at}");
+            let said = world.run(&["verify", "changed", "--trust", "trust"]);
+            assert_ne!(said.code, Some(0), "bit 2 of byte {at}");
+        }
     }
 }
 

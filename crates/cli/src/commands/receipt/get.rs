@@ -305,7 +305,17 @@ async fn fetch(
 }
 
 fn own(command: &Get, builder: &mut ReceiptBuilder, record: Wanted) -> Result<Vec<u8>, Problem> {
-    let disclose: Vec<DisclosedField> = command.disclose.iter().copied().map(Into::into).collect();
+    let mut disclose: Vec<DisclosedField> =
+        command.disclose.iter().copied().map(Into::into).collect();
+    if command.all {
+        // Each record discloses what it has of it.
+        let (_, openings) = builder.reader().record(record.sequence)?;
+        disclose.retain(|field| {
+            openings
+                .iter()
+                .any(|opening| opening.field == *field && opening.content.is_some())
+        });
+    }
     Ok(builder
         .build(record.sequence, &disclose)
         .or_next("set keep_clear_text = true in operator.toml to disclose later calls")?
