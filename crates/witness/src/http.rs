@@ -5,21 +5,30 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path as UrlPath, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    extract::{DefaultBodyLimit, FromRequest, Path as UrlPath, Request, State},
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use counterfoil_tlog::witness;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, oneshot},
+    sync::{Notify, Semaphore, oneshot},
 };
 
 use crate::{Clock, Error, Refusal, Witness, config::Config};
 
 /// Largest request: room for 63 proof lines and many signatures that are not ours.
 const BODY_LIMIT: usize = 128 * 1024;
+
+/// Most requests to cosign at the same time; a log has one under way. Beyond it the answer is 503.
+const REQUESTS: usize = 64;
+
+/// How long the body of a request may take to arrive before the answer is 408.
+const BODY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a stopping witness waits for requests that do not end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +46,7 @@ struct Shared {
     witness: Witness,
     clock: Clock,
     storage_failed: Notify,
+    places: Arc<Semaphore>,
 }
 
 impl Server {
@@ -58,6 +68,7 @@ impl Server {
             witness,
             clock,
             storage_failed: Notify::new(),
+            places: Arc::new(Semaphore::new(REQUESTS)),
         };
         Ok(Self {
             listener,
@@ -118,10 +129,26 @@ impl Server {
     }
 }
 
-async fn add_checkpoint(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+async fn add_checkpoint(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    // Held until the checkpoint is stored, even if the client hangs up before.
+    let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
+        let body = "busy: too many requests at the same time\n".to_owned();
+        let answer = text(StatusCode::SERVICE_UNAVAILABLE, body);
+        return ([(RETRY_AFTER, "1")], answer).into_response();
+    };
+    let body = Bytes::from_request(request, &());
+    let body = match tokio::time::timeout(BODY_PATIENCE, body).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) => return rejection.into_response(),
+        Err(_) => {
+            let body = "slow_body: the body took too long\n".to_owned();
+            return text(StatusCode::REQUEST_TIMEOUT, body);
+        }
+    };
     // On a thread of its own, which also keeps going when the client hangs up: what is being
     // stored must reach the witness's memory too.
     let task = tokio::task::spawn_blocking(move || {
+        let _place = place;
         let result = shared.witness.add_checkpoint(&body, (shared.clock)());
         if matches!(result, Err(Refusal::Storage(_))) {
             shared.storage_failed.notify_one();
@@ -145,15 +172,12 @@ async fn checkpoint(
     State(shared): State<Arc<Shared>>,
     UrlPath(origin_hash): UrlPath<String>,
 ) -> Response {
-    let path = format!("{origin_hash}/checkpoint");
-    let task = tokio::task::spawn_blocking(move || shared.witness.latest(&path));
-    match task.await {
-        Ok(Some(note)) => text(StatusCode::OK, note),
-        Ok(None) => text(
+    match shared.witness.latest(&format!("{origin_hash}/checkpoint")) {
+        Some(note) => text(StatusCode::OK, note.to_string()),
+        None => text(
             StatusCode::NOT_FOUND,
             "not_found: no checkpoint of such a log\n".into(),
         ),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 

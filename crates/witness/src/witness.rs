@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -32,6 +32,9 @@ use crate::{
 /// Beyond it the witness refuses: its clock is wrong, or was, and a timestamp is what it vouches
 /// for.
 pub const CLOCK_TOLERANCE_SECONDS: u64 = 10;
+
+/// How old a cosignature may be to be the answer to the same checkpoint once more, in seconds.
+const FRESH_SECONDS: u64 = 1;
 
 /// Tells the time in seconds since 1970.
 pub type Clock = fn() -> u64;
@@ -70,6 +73,10 @@ pub struct Witness {
 
 struct KnownLog {
     keys: Vec<VerifierKey>,
+    /// Where its newest checkpoint is served, below the monitoring prefix.
+    path: String,
+    /// The newest checkpoint, for those who only want to read it: they do not wait for the disk.
+    shown: RwLock<Option<Arc<str>>>,
     /// Held from the check of a checkpoint until it is durable, so that no two checkpoints are
     /// checked against the same predecessor.
     latest: Mutex<Option<Latest>>,
@@ -89,8 +96,10 @@ impl Witness {
         for key in &config.logs {
             let log = logs
                 .entry(Origin::from(key.name().clone()))
-                .or_insert_with(|| KnownLog {
+                .or_insert_with_key(|origin| KnownLog {
                     keys: Vec::new(),
+                    path: monitoring_path(origin),
+                    shown: RwLock::new(None),
                     latest: Mutex::new(None),
                 });
             log.keys.push(key.clone());
@@ -98,6 +107,7 @@ impl Witness {
         for latest in stored {
             // A log that is no longer configured keeps its row, for the day it comes back.
             if let Some(log) = logs.get_mut(latest.checkpoint.origin()) {
+                log.show(&latest.note);
                 log.latest = Mutex::new(Some(latest));
             }
         }
@@ -133,6 +143,9 @@ impl Witness {
         let Some(log) = self.logs.get(origin) else {
             return Err(witness::Refusal::UnknownOrigin.into());
         };
+        // Before the lock, so that only who has the log's key can make others wait for it.
+        let verified = request.note().verify(&log.keys);
+        verified.map_err(witness::Refusal::Signature)?;
         let mut latest = log.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let head = latest.as_ref().map(|latest| TreeHead {
             size: latest.checkpoint.size(),
@@ -141,6 +154,18 @@ impl Witness {
         let checkpoint = request.check(&log.keys, head)?.clone();
         let note = lines_of_log(request.note(), &log.keys)?;
         let timestamp = next_timestamp(latest.as_ref(), now)?;
+        if let Some(latest) = latest.as_ref().filter(|latest| {
+            latest.note.text() == note.text() && timestamp - latest.timestamp <= FRESH_SECONDS
+        }) && let Some(cosignature) = own_line(&latest.note, self.verifier_key())
+        {
+            // Sent again at once: the cosignature that is stored says the same.
+            return Ok(Cosigned {
+                cosignature,
+                origin: checkpoint.origin().clone(),
+                size: checkpoint.size(),
+                timestamp: latest.timestamp,
+            });
+        }
         let cosignature = cosign(note.text(), &self.signer, timestamp).map_err(Refusal::Cosign)?;
         let note = note
             .with_signatures(vec![cosignature.clone()])
@@ -155,6 +180,7 @@ impl Witness {
             .submit(next.clone())
             .and_then(|ticket| ticket.wait())
             .map_err(Refusal::Storage)?;
+        log.show(&next.note);
         *latest = Some(next);
         Ok(Cosigned {
             cosignature,
@@ -167,19 +193,24 @@ impl Witness {
     /// The newest cosigned checkpoint, as a signed note, at a path below the monitoring prefix;
     /// `None` for an unknown log or one never cosigned.
     #[must_use]
-    pub fn latest(&self, path: &str) -> Option<String> {
-        let (_, log) = self
-            .logs
-            .iter()
-            .find(|(origin, _)| monitoring_path(origin) == path)?;
-        let latest = log.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.as_ref().map(|latest| latest.note.to_string())
+    pub fn latest(&self, path: &str) -> Option<Arc<str>> {
+        let log = self.logs.values().find(|log| log.path == path)?;
+        let shown = log.shown.read().unwrap_or_else(PoisonError::into_inner);
+        shown.clone()
     }
 
     /// Why nothing can be stored any more, if so. The process must stop then.
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
         self.committer.stopped().map(Error::Commit)
+    }
+}
+
+impl KnownLog {
+    /// Called only with what is durable.
+    fn show(&self, note: &Note) {
+        let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        *shown = Some(note.to_string().into());
     }
 }
 
@@ -202,6 +233,13 @@ fn lines_of_log(note: &Note, keys: &[VerifierKey]) -> Result<Note, Refusal> {
     note.clone()
         .retain_signatures(known)
         .ok_or(Refusal::Rule(missing))
+}
+
+fn own_line(note: &Note, key: &VerifierKey) -> Option<NoteSignature> {
+    let mut lines = note.signatures().iter();
+    lines
+        .find(|line| line.name() == key.name() && line.key_id() == key.id())
+        .cloned()
 }
 
 /// A timestamp that is never before the last one for this log.

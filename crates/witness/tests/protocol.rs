@@ -16,6 +16,7 @@ use counterfoil_tlog::{
     witness::{AddCheckpoint, accept_cosignatures, monitoring_path},
 };
 use support::{Running, TestLog, new_witness};
+use tokio::io::AsyncWriteExt;
 
 fn noon() -> u64 {
     1_800_000_000
@@ -270,4 +271,38 @@ async fn two_histories_at_once_get_one_cosignature_between_them() {
         }
         old = size;
     }
+}
+
+#[tokio::test]
+async fn more_requests_than_it_can_hold_are_turned_away() {
+    let log = log();
+    let (_directory, witness, _) = witness(vec![log.key.verifier().clone()]).await;
+    assert_eq!(witness.submit(log.request(0, 10)).await.status, 200);
+    let address = witness.url.strip_prefix("http://").unwrap().to_owned();
+    let head =
+        format!("POST /add-checkpoint HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\n\r\n");
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    // Until all of them have been seen.
+    let mut size = 10;
+    let busy = loop {
+        let answer = witness.submit(log.request(size, size + 1)).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        size += 1;
+    };
+    assert_eq!(busy.status, 503, "{busy:?}");
+    // Readers are served all the same.
+    let path = monitoring_path(&log.origin());
+    let note = witness.get(&path).await;
+    assert_eq!(note.body.lines().nth(1), Some(&*size.to_string()));
+    // Whoever leaves makes room.
+    held.clear();
+    while witness.submit(log.request(size, size + 1)).await.status == 503 {}
+    witness.stop().await;
 }
