@@ -69,6 +69,14 @@ impl Writer for StateWriter {
 pub(crate) fn open(directory: &Path) -> Result<(Connection, Vec<Latest>), Error> {
     let path = directory.join(FILE_NAME);
     let connection = sqlite::open(&path, &FORMAT)?;
+    // Copied into the main file after every commit: whoever copies only that file must not bring
+    // back a witness that has forgotten what it signed.
+    connection
+        .pragma_update(None, "wal_autocheckpoint", 1)
+        .map_err(|error| Error::State {
+            origin: "any".to_owned(),
+            detail: error.to_string(),
+        })?;
     let rows = read(&connection).map_err(|error| Error::State {
         origin: "any".to_owned(),
         detail: error.to_string(),

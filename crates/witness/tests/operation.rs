@@ -344,7 +344,13 @@ async fn a_full_disk_stops_the_witness_and_signs_nothing() {
         .unwrap()
         .add_checkpoint(log.request(0, 1).as_bytes(), clock())
         .unwrap();
-    // No file of the child may grow beyond 100 KiB, so the write-ahead log hits the wall.
+    // No file of the child may grow beyond 100 KiB. The write-ahead log hits the wall, because a
+    // reader keeps it from being used again from its start.
+    let reader = rusqlite::Connection::open(home.join("witness.sqlite")).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    let rows = reader.query_row("SELECT count(*) FROM cosigned", (), count);
+    assert_eq!(rows.unwrap(), 1);
     let (mut child, address) = spawn_child(&home, "trap '' XFSZ; ulimit -f 200;");
     let mut size = 1;
     let refused = loop {
@@ -362,6 +368,7 @@ async fn a_full_disk_stops_the_witness_and_signs_nothing() {
     );
     // It ends by itself, and not as a success.
     assert!(!child.wait().unwrap().success());
+    drop(reader);
     let witness = Running::start(&home, clock).await;
     let answer = witness.submit(log.request(0, 1)).await;
     let stored: u64 = answer.body.trim_end().parse().unwrap();
@@ -378,4 +385,54 @@ fn a_key_that_others_can_read_stops_the_start() {
     let error = open(&home).unwrap_err().to_string();
     let expected = format!("`{}` is open to others (mode `604`)", key.display());
     assert!(error.starts_with(&expected), "{error}");
+}
+
+#[test]
+fn the_main_database_file_alone_has_what_was_cosigned() {
+    let log = log();
+    let (directory, home) = home(&log);
+    let witness = open(&home).unwrap();
+    for size in 0..20 {
+        let request = log.request(size, size + 1);
+        witness.add_checkpoint(request.as_bytes(), noon()).unwrap();
+        // A copy by somebody who does not know of the files beside it, while it runs.
+        let copied = directory.path().join("copied.sqlite");
+        fs::copy(home.join("witness.sqlite"), &copied).unwrap();
+        let connection = rusqlite::Connection::open(&copied).unwrap();
+        let select = "SELECT checkpoint FROM cosigned";
+        let stored = connection.query_row(select, (), |row| row.get::<_, String>(0));
+        let stored = stored.unwrap();
+        assert_eq!(stored.lines().nth(1), Some(&*(size + 1).to_string()));
+    }
+}
+
+#[test]
+fn the_same_checkpoint_again_is_answered_without_a_write() {
+    let log = log();
+    let (directory, home) = home(&log);
+    let witness = open(&home).unwrap();
+    let now = noon();
+    let first = witness.add_checkpoint(log.request(0, 10).as_bytes(), now);
+    let first = first.unwrap();
+    let stored =
+        || ["witness.sqlite", "witness.sqlite-wal"].map(|name| fs::read(home.join(name)).unwrap());
+    let before = stored();
+    for later in [0, 1] {
+        let again = witness.add_checkpoint(log.request(10, 10).as_bytes(), now + later);
+        let again = again.unwrap();
+        assert_eq!(again.cosignature, first.cosignature);
+        assert_eq!((again.size, again.timestamp), (10, now));
+    }
+    assert!(stored() == before);
+    // It still has to say where the witness is, and prove it.
+    let refused = witness.add_checkpoint(log.request(9, 10).as_bytes(), now);
+    assert_eq!(refused.unwrap_err().code(), "conflict");
+    let fork = log.fork(0);
+    let refused = witness.add_checkpoint(fork.request(10, 10).as_bytes(), now);
+    assert_eq!(refused.unwrap_err().status(), 422);
+    // Later it is a new statement.
+    let later = witness.add_checkpoint(log.request(10, 10).as_bytes(), now + 2);
+    assert_eq!(later.unwrap().timestamp, now + 2);
+    assert!(stored() != before);
+    drop(directory);
 }
