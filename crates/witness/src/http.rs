@@ -16,10 +16,10 @@ use axum::{
 use counterfoil_tlog::witness;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, Semaphore, oneshot},
+    sync::{Notify, Semaphore, watch},
 };
 
-use crate::{Clock, Error, Refusal, Witness, config::Config};
+use crate::{Clock, Error, Refusal, Witness, config::Config, connections};
 
 /// Largest request: room for 63 proof lines and many signatures that are not ours.
 const BODY_LIMIT: usize = 128 * 1024;
@@ -100,16 +100,17 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        let (stopping, stopped) = oneshot::channel();
+        let (stopping, mut stopped) = watch::channel(false);
         let stop = async move {
             tokio::select! {
                 () = shutdown => {}
                 () = shared.storage_failed.notified() => {}
             }
-            let _ = stopping.send(());
+            stopping.send_replace(true);
         };
+        let serving = stopped.clone();
         let patience = async move {
-            let _ = stopped.await;
+            let _ = stopped.wait_for(|stopped| *stopped).await;
             tokio::time::sleep(PATIENCE).await;
         };
         let router = Router::new()
@@ -117,12 +118,9 @@ impl Server {
             .route("/{origin_hash}/checkpoint", get(checkpoint))
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
             .with_state(Arc::clone(&self.shared));
-        let serve = axum::serve(self.listener, router).with_graceful_shutdown(stop);
+        tokio::spawn(stop);
         tokio::select! {
-            served = serve => served.map_err(|source| Error::Listen {
-                address: self.address.to_string(),
-                source,
-            })?,
+            () = connections::serve(self.listener, router, serving) => {}
             () = patience => {}
         }
         self.shared.witness.failure().map_or(Ok(()), Err)

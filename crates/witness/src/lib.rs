@@ -10,6 +10,7 @@
 //! * [`config`] describes `witness.toml`.
 
 pub mod config;
+mod connections;
 mod error;
 mod http;
 mod init;
