@@ -35,6 +35,7 @@ mod node;
 mod pool;
 mod publish;
 mod read;
+mod refuse;
 mod registry;
 mod sequencer;
 mod staged;

@@ -332,4 +332,31 @@ mod tests {
         assert!(matches!(node.failure(), Some(Error::System(_))));
         assert!(matches!(node.pool.stopped(), Some(Refusal::Internal(_))));
     }
+
+    #[test]
+    fn what_is_suspected_is_not_published() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("log");
+        let options = InitOptions {
+            origin: "log.example".to_owned(),
+            listen: "127.0.0.1:0".to_owned(),
+            witness_policy: None,
+        };
+        init(&home, &options).unwrap();
+        let config = Config::read(&home).unwrap();
+        let (node, _) = Node::open(&home, &config, system_clock).unwrap();
+        let signed = node.signed.borrow().clone();
+        node.suspect_fork("the first reason".to_owned());
+        node.suspect_fork("another".to_owned());
+        let refused = node.publish(signed.clone());
+        assert!(
+            matches!(refused, Err(Error::ForkSuspected(reason)) if reason == "the first reason")
+        );
+        assert!(node.published.borrow().is_none());
+        assert!(read_published(&node.store, &node.key).unwrap().is_none());
+        assert!(matches!(
+            node.pool.stopped(),
+            Some(Refusal::ForkSuspected(_))
+        ));
+    }
 }
