@@ -4,6 +4,9 @@
 //! witnesses would notice, but only after it was signed. So they are asked first: what is the last
 //! checkpoint of mine that you have cosigned? Only what carries this log's own signature counts,
 //! so a witness cannot stop the log by lying.
+//!
+//! A witness that is away says nothing either way. Therefore nothing is sequenced before enough of
+//! them have cosigned the checkpoint of the lock again; the publisher sees to that.
 
 use std::sync::Arc;
 
