@@ -38,6 +38,19 @@ fn a_witness() {
     survives("w1");
 }
 
+/// The tool server is a process of globex's gateway, which starts another one for the next session.
+#[test]
+fn the_tool_server() {
+    let mut world = World::start();
+    let session = Session::start(world.url(), "tool");
+    wait_for("answers before", || session.answered(ANSWERS));
+    let killed = world.kill_tool_servers();
+    assert!(killed > 0);
+    let before = session.done.load(Ordering::SeqCst);
+    wait_for("answers after", || session.answered(before + ANSWERS));
+    check(&mut world, &session.stop());
+}
+
 fn survives(victim: &'static str) {
     let mut world = World::start();
     let session = Session::start(world.url(), victim);
@@ -51,11 +64,14 @@ fn survives(victim: &'static str) {
     world.start_process(victim);
     let before = session.done.load(Ordering::SeqCst);
     wait_for("answers after", || session.answered(before + ANSWERS));
-    let acknowledged = session.stop();
+    check(&mut world, &session.stop());
+}
 
-    nothing_is_missing(&world, &acknowledged);
+/// What must hold after a crash.
+fn check(world: &mut World, acknowledged: &[String]) {
+    nothing_is_missing(world, acknowledged);
     assert!(world.verify_all_receipts() as u64 > 4 * ANSWERS);
-    nothing_is_there_twice(&world);
+    nothing_is_there_twice(world);
     for home in ["acme", "globex"] {
         let report = world.good(&["journal", "verify", "--home", home]);
         assert_eq!(report["verified"], true, "{report:#}");

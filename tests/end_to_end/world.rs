@@ -202,6 +202,32 @@ impl World {
         child.wait().unwrap();
     }
 
+    /// Ends the tool servers of this world as `kill -9` does. They are children of globex's
+    /// gateway. Returns how many there were.
+    pub(crate) fn kill_tool_servers(&self) -> usize {
+        let gateway = self.running["globex"].id();
+        let children = format!("/proc/{gateway}/task/{gateway}/children");
+        let mut killed = 0;
+        // Of every thread of the gateway: any of them may have started one.
+        for thread in fs::read_dir(format!("/proc/{gateway}/task")).unwrap() {
+            let listed = thread.unwrap().path().join("children");
+            for child in fs::read_to_string(listed)
+                .unwrap_or_default()
+                .split_whitespace()
+            {
+                let status = std::process::Command::new("kill")
+                    .args(["-9", child])
+                    .status();
+                killed += usize::from(status.unwrap().success());
+            }
+        }
+        assert!(
+            fs::exists(&children).unwrap(),
+            "the kernel lists no children"
+        );
+        killed
+    }
+
     /// Asks a process to end, and waits until it has.
     pub(crate) fn stop(&mut self, name: &str) {
         let mut child = self.running.remove(name).unwrap();
