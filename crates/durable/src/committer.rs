@@ -3,7 +3,7 @@
 //! Syncing a disk costs the same for one row as for a thousand. The committer takes everything
 //! that waits into one transaction, commits it, and then tells every caller. While it syncs, the
 //! next batch gathers by itself: no timer, no wait for a full batch, and a lone write is committed
-//! at once.
+//! at once. Only what is submitted for later waits a moment for company.
 //!
 //! Items are written in the order in which [`Committer::submit`] took them, and an item is never
 //! durable without all items before it.
@@ -23,6 +23,7 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
     thread::{self, JoinHandle, Thread},
+    time::Duration,
 };
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
@@ -65,6 +66,9 @@ impl Default for Options {
         }
     }
 }
+
+/// How long an item that nobody waits for may wait for company.
+pub const LINGER: Duration = Duration::from_millis(2);
 
 /// Why an item was not made durable.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -116,6 +120,7 @@ impl<W: Writer> Committer<W> {
             queue: Mutex::new(Queue {
                 items: Vec::new(),
                 completions: Vec::new(),
+                urgent: false,
                 stop: None,
             }),
             wake: Condvar::new(),
@@ -142,6 +147,21 @@ impl<W: Writer> Committer<W> {
     /// [`CommitError::Full`], [`CommitError::Closed`] or [`CommitError::Poisoned`]. The item was
     /// not taken then, and will not become durable.
     pub fn submit(&self, item: W::Item) -> Result<Ticket, CommitError> {
+        self.enqueue(item, true)
+    }
+
+    /// As [`Committer::submit`], for an item that nobody waits for: it is committed with the next
+    /// one, or by itself after [`LINGER`]. So a caller who writes two items in turn, and needs only
+    /// the first to be durable at once, pays for one sync and not for two.
+    ///
+    /// # Errors
+    ///
+    /// As [`Committer::submit`].
+    pub fn submit_soon(&self, item: W::Item) -> Result<Ticket, CommitError> {
+        self.enqueue(item, false)
+    }
+
+    fn enqueue(&self, item: W::Item, urgent: bool) -> Result<Ticket, CommitError> {
         let (sender, receiver) = oneshot::channel();
         let mut queue = self.shared.lock();
         if let Some(stop) = &queue.stop {
@@ -151,11 +171,12 @@ impl<W: Writer> Committer<W> {
         if queue.items.len() >= limit {
             return Err(CommitError::Full { limit });
         }
-        let was_empty = queue.items.is_empty();
+        let wake = queue.items.is_empty() || (urgent && !queue.urgent);
         queue.items.push(item);
         queue.completions.push(sender);
+        queue.urgent |= urgent;
         drop(queue);
-        if was_empty {
+        if wake {
             self.shared.wake.notify_one();
         }
         Ok(Ticket { receiver })
@@ -278,6 +299,8 @@ struct Queue<T> {
     items: Vec<T>,
     /// INVARIANT: as long as `items`, one for each.
     completions: Vec<Completion>,
+    /// Whether somebody waits for one of them.
+    urgent: bool,
     /// Set once: nothing is taken any more. `Closed` still drains, `Poisoned` does not.
     stop: Option<CommitError>,
 }
@@ -293,10 +316,21 @@ impl<T> Shared<T> {
     /// Blocks until there is something to commit; `None` when closed and drained.
     fn next_batch(&self) -> Option<(Vec<T>, Vec<Completion>)> {
         let mut queue = self.lock();
+        let mut lingered = false;
         loop {
+            if !queue.items.is_empty() && !queue.urgent && !lingered && queue.stop.is_none() {
+                let (woken, waited) = self
+                    .wake
+                    .wait_timeout(queue, LINGER)
+                    .unwrap_or_else(PoisonError::into_inner);
+                queue = woken;
+                lingered = waited.timed_out();
+                continue;
+            }
             if !queue.items.is_empty() {
                 let limit = self.options.batch_limit.max(1);
                 if queue.items.len() <= limit {
+                    queue.urgent = false;
                     let items = std::mem::take(&mut queue.items);
                     return Some((items, std::mem::take(&mut queue.completions)));
                 }

@@ -153,6 +153,34 @@ fn waiting_items_share_a_transaction_up_to_the_limit() {
 }
 
 #[test]
+fn what_nobody_waits_for_shares_the_next_transaction_and_is_not_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, connection) = database(&directory);
+    let sizes = Arc::default();
+    let writer = Rows {
+        batch_sizes: Arc::clone(&sizes),
+        ..Rows::default()
+    };
+    let committer = Committer::spawn(connection, writer, Options::default()).unwrap();
+    // Alone it is committed by itself, or this would never return.
+    committer
+        .submit_soon((1, Vec::new()))
+        .unwrap()
+        .wait()
+        .unwrap();
+    let later = committer.submit_soon((2, Vec::new())).unwrap();
+    committer.submit((3, Vec::new())).unwrap().wait().unwrap();
+    later.wait().unwrap();
+    let last = committer.submit_soon((4, Vec::new())).unwrap();
+    committer.close().unwrap();
+    last.wait().unwrap();
+    assert_eq!(ids(&path), [1, 2, 3, 4]);
+    let sizes = sizes.lock().unwrap();
+    assert_eq!(sizes.first(), Some(&1));
+    assert_eq!(sizes.iter().sum::<usize>(), 4);
+}
+
+#[test]
 fn a_failed_write_poisons_for_good_and_leaves_what_was_acknowledged() {
     for fail_at in [0, 1, 7, 100] {
         let directory = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ use counterfoil_protocol::digest::{CheckpointDigest, CommitmentDigest, KeyThumbp
 use counterfoil_protocol::numbers::{BatchNumber, Sequence};
 use counterfoil_protocol::record::Beacon;
 use counterfoil_protocol::trust::Trust;
+use counterfoil_tlog::note::Note;
 use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::leaf_hash;
 use serde::Deserialize;
@@ -79,6 +80,15 @@ impl LogClient {
         let answer = self.http.get(url).send().await.map_err(unreachable_log)?;
         serde_json::from_slice(&body(answer).await?)
             .map_err(|error| EnforcerError::Log(format!("its answer is malformed: {error}")))
+    }
+
+    /// The log's newest published checkpoint, with its signatures, as bytes that prove nothing yet.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Log`] when it cannot be reached or has none.
+    pub async fn checkpoint(&self) -> Result<Vec<u8>, EnforcerError> {
+        let url = format!("{}/checkpoint", self.url);
+        body(self.http.get(url).send().await.map_err(unreachable_log)?).await
     }
 
     /// Submits an entry and returns the log's proof for it.
@@ -181,6 +191,10 @@ impl Publisher {
                 Err(EnforcerError::Blocked(blocked))
             }
             None => {
+                if let Err(error) = self.take_beacon().await {
+                    // Records can do without: then only their latest time is bounded.
+                    tracing::warn!(%error, "no checkpoint to bound the time of records from below");
+                }
                 let enforcer = self.enforcer.clone();
                 tokio::task::spawn_blocking(move || enforcer.begin())
                     .await
@@ -189,6 +203,30 @@ impl Publisher {
                 Ok(())
             }
         }
+    }
+
+    /// Takes the log's newest cosigned checkpoint as beacon, so that records made before the first
+    /// batch is published name one too.
+    async fn take_beacon(&self) -> Result<(), EnforcerError> {
+        let note = self.client.checkpoint().await?;
+        let wrong = |error: String| EnforcerError::Log(format!("its checkpoint is wrong: {error}"));
+        let parsed = Note::parse(&note).map_err(|error| wrong(error.to_string()))?;
+        let quorum = self
+            .trust
+            .policy()
+            .verify(&parsed)
+            .map_err(|error| wrong(error.to_string()))?;
+        let beacon = Beacon {
+            size: quorum.checkpoint().size(),
+            checkpoint: CheckpointDigest::of(&note),
+        };
+        let core = &self.enforcer.core;
+        core.committer.submit(Item::Checkpoint(note))?.await?;
+        let mut stream = core.stream();
+        if stream.beacon.is_none_or(|known| known.size <= beacon.size) {
+            stream.beacon = Some(beacon);
+        }
+        Ok(())
     }
 
     /// Publishes every batch that has no proof yet. Returns how many it published.
@@ -234,7 +272,7 @@ impl Publisher {
             .submit(Item::Logged {
                 number: batch.number,
                 log_proof: proof,
-                checkpoint: Some(note),
+                checkpoint: note,
             })?
             .await?;
         let mut stream = core.stream();

@@ -119,11 +119,18 @@ impl Stream {
         let prepared = record.prepare(&identity.operator, identity.kid);
         let id = prepared.id();
         let slot = Arc::new(Slot::default());
-        let ticket = committer.submit(Item::Record {
+        let item = Item::Record {
             sequence,
             bytes: Arc::clone(&slot),
             openings,
-        })?;
+        };
+        // Nobody waits for the outcome of a call that stays here.
+        let later = matches!(&record.body, Body::Outcome(outcome) if outcome.channel.is_none());
+        let ticket = if later {
+            committer.submit_soon(item)
+        } else {
+            committer.submit(item)
+        }?;
 
         self.next = after;
         self.previous = Some(id);

@@ -40,11 +40,13 @@ pub(crate) enum Item {
         commitment: Vec<u8>,
         ids: Vec<(RecordId, Sequence)>,
     },
+    /// A cosigned checkpoint to use as beacon.
+    Checkpoint(Vec<u8>),
     /// The log's proof for a batch, and the checkpoint to use as beacon from now on.
     Logged {
         number: BatchNumber,
         log_proof: Vec<u8>,
-        checkpoint: Option<Vec<u8>>,
+        checkpoint: Vec<u8>,
     },
 }
 
@@ -184,6 +186,7 @@ fn write_item(
                 insert.execute((id.as_bytes(), sqlite_integer(sequence.get())?))?;
             }
         }
+        Item::Checkpoint(note) => write_checkpoint(transaction, note)?,
         Item::Logged {
             number,
             log_proof,
@@ -193,14 +196,17 @@ fn write_item(
                 "UPDATE batch SET log_proof = ?2 WHERE number = ?1",
                 (sqlite_integer(number.get())?, log_proof),
             )?;
-            if let Some(note) = checkpoint {
-                transaction.execute(
-                    "INSERT OR IGNORE INTO checkpoint (digest, note) VALUES (?1, ?2)",
-                    (CheckpointDigest::of(note).as_bytes(), note),
-                )?;
-            }
+            write_checkpoint(transaction, checkpoint)?;
         }
     }
+    Ok(())
+}
+
+fn write_checkpoint(transaction: &Transaction<'_>, note: &[u8]) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT OR IGNORE INTO checkpoint (digest, note) VALUES (?1, ?2)",
+        (CheckpointDigest::of(note).as_bytes(), note),
+    )?;
     Ok(())
 }
 
