@@ -3,8 +3,8 @@
     verify_receipt.py RECEIPT TRUST
 
 Written from the specification. It checks the manifest chain of one version, the record's
-signature, both Merkle paths, the log's signature and the quorum of witnesses, and prints what it
-found as JSON; it fails with an assertion at the first thing that does not hold.
+signature, both Merkle paths, the log's signature, the quorum of witnesses and the beacon, and prints
+what it found as JSON; it fails with an assertion at the first thing that does not hold.
 """
 
 import base64
@@ -197,6 +197,11 @@ def main(receipt, trust):
     assert computed == commitment.payload, "not the batch's root"
 
     index, not_after = check_log(receipt[6], receipt[5], trust)
+    content = whole(record.payload)
+    if 7 in receipt:
+        # Whoever names a checkpoint with its cosignatures has seen it.
+        assert hashlib.sha256(receipt[7]).digest() == content[5][2], "another beacon"
+
     manifest_index, _ = check_log(manifest_proof, manifest_bytes, trust)
     assert manifest_index < index, "the key was listed too late"
     found = {"operator": record.issuer, "sequence": sequence, "index": index, "not_after": not_after}

@@ -49,7 +49,7 @@ pub(crate) struct Get {
     #[arg(long, conflicts_with = "id")]
     all: bool,
     /// Where to write: a file for one receipt, a folder for all. By default
-    /// <operator>-<sequence>.receipt, in the folder `receipts` for all.
+    /// `<operator>-<sequence>.receipt`, in the folder `receipts` for all.
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Another operator, whose receipts are asked for over its exchange API.
