@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::answer::{OrProblem as _, Problem};
@@ -25,24 +26,34 @@ pub(super) async fn find() -> Result<(PathBuf, Option<String>), Problem> {
     if !source.join("examples/support-desk.rs").is_file() {
         return Err(Problem::new(format!("{NAME} is not there")).next(next));
     }
-    let release = !folder.ends_with("debug");
-    let mut arguments = vec!["build", "--quiet", "-p", "counterfoil", "--example", NAME];
-    if release {
+    let mut arguments = vec!["build", "-p", "counterfoil", "--example", NAME];
+    if !folder.ends_with("debug") {
         arguments.push("--release");
     }
     let line = format!("cargo {}", arguments.join(" "));
-    eprintln!("building the demo's tool server: {line}");
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    eprintln!("building the demo's tool server, once: {line}");
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(&arguments)
+        .args(["--message-format", "json-render-diagnostics"])
         .current_dir(source)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
+        .stderr(Stdio::inherit())
+        .output()
         .await
         .at(&line)
         .or_next(&next)?;
-    match beside.iter().find(|path| path.is_file()) {
-        Some(found) if status.success() => Ok((found.clone(), Some(line))),
-        _ => Err(Problem::new(format!("`{line}` has not made {NAME}")).next(next)),
+    let built = executable(&output.stdout).filter(|_| output.status.success());
+    match built {
+        Some(path) => Ok((path, Some(line))),
+        None => Err(Problem::new(format!("`{line}` has not made {NAME}")).next(next)),
     }
+}
+
+/// Where cargo says that it has put the program.
+fn executable(messages: &[u8]) -> Option<PathBuf> {
+    String::from_utf8_lossy(messages)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message.pointer("/target/name").and_then(Value::as_str) == Some(NAME))
+        .find_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
 }
