@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 
 use counterfoil_protocol::keys::SigningKey;
 
-const SERVER: &str = "COUNTERFOIL_BENCH_SERVER";
-const CLIENT: &str = "COUNTERFOIL_BENCH_CLIENT";
+const SERVER: &str = "BENCH_STDIO_SERVER";
+const CLIENT: &str = "BENCH_STDIO_CLIENT";
 const CALLS: usize = 4_000;
 
 fn main() {
