@@ -91,7 +91,7 @@ pub(crate) struct Core {
 
 impl Enforcer {
     /// Opens the journal, replays it, resolves what a crash left open, and is ready to decide; or,
-    /// when a log is configured, to decide as soon as [`Enforcer::unblock`] says that the log
+    /// when a log is configured, to decide as soon as [`crate::publish::Publisher::confirm`] says that the log
     /// knows no more of this stream than the journal does.
     ///
     /// # Errors

@@ -24,11 +24,14 @@ pub struct ServiceSettings {
 #[derive(Debug)]
 pub struct Service {
     stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    sealing: JoinHandle<()>,
+    publishing: Option<JoinHandle<()>>,
 }
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
+/// How long the last batch may take to be published when stopping.
+const LAST_PUBLISH: Duration = Duration::from_secs(3);
 
 impl Service {
     /// Starts the work on the current runtime.
@@ -40,30 +43,31 @@ impl Service {
         // One place: several sealed batches need one wake-up, and none may be lost.
         let (sealed, unpublished) = mpsc::channel(1);
         let sealer = Sealer::new(enforcer.clone())?;
-        let mut tasks = Vec::new();
+        let mut publishing = None;
         if let Some((client, trust)) = settings.log {
             let publisher = Publisher::new(enforcer.clone(), client, trust)?;
-            tasks.push(tokio::spawn(publish(
-                publisher,
-                unpublished,
-                stopped.clone(),
-            )));
+            publishing = Some(tokio::spawn(publish(publisher, unpublished)));
         }
-        tasks.push(tokio::spawn(seal(
-            sealer,
-            settings.batch_interval,
-            sealed,
-            stopped,
-        )));
-        Ok(Self { stop, tasks })
+        let sealing = tokio::spawn(seal(sealer, settings.batch_interval, sealed, stopped));
+        Ok(Self {
+            stop,
+            sealing,
+            publishing,
+        })
     }
 
-    /// Seals what is left and stops. What is sealed and not published goes on at the next start.
+    /// Seals what is left, tries for a moment to publish it, and stops. What is not published then
+    /// goes on at the next start.
     pub async fn stop(self) {
-        // Nobody listens any more if the tasks have ended by themselves.
+        // Nobody listens any more if the sealer has ended by itself.
         let _ = self.stop.send(true);
-        for task in self.tasks {
-            let _ = task.await;
+        let _ = self.sealing.await;
+        if let Some(mut publishing) = self.publishing
+            && tokio::time::timeout(LAST_PUBLISH, &mut publishing)
+                .await
+                .is_err()
+        {
+            publishing.abort();
         }
     }
 }
@@ -113,13 +117,10 @@ fn stop_deciding(enforcer: &Enforcer, why: &str) {
     enforcer.set_blocked(Some(Blocked::Failed(why.to_owned())));
 }
 
-async fn publish(
-    publisher: Publisher,
-    mut unpublished: mpsc::Receiver<()>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn publish(publisher: Publisher, mut unpublished: mpsc::Receiver<()>) {
     let mut retry = FIRST_RETRY;
     let mut confirmed = false;
+    let mut last = false;
     loop {
         let work = async {
             // Once is enough: after that the log knows what this process has told it.
@@ -130,11 +131,7 @@ async fn publish(
             }
             publisher.publish().await
         };
-        let result = tokio::select! {
-            result = work => result,
-            _ = stopped.changed() => return,
-        };
-        let wait = match result {
+        let wait = match work.await {
             Ok(_) => {
                 retry = FIRST_RETRY;
                 None
@@ -145,10 +142,13 @@ async fn publish(
                 Some(retry)
             }
         };
+        if last {
+            return;
+        }
         tokio::select! {
-            woken = unpublished.recv() => if woken.is_none() { return },
+            // The sealer has ended when nobody can wake us any more: once more, for its last batch.
+            woken = unpublished.recv() => last = woken.is_none(),
             () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
-            _ = stopped.changed() => return,
         }
     }
 }

@@ -11,10 +11,6 @@ use super::processes::Processes;
 use super::relay::Relay;
 use crate::answer::{OrProblem as _, Problem};
 
-/// Where the sample policy begins to allow refunds only in somebody's name. That part is taken out,
-/// so that the other operator's limit is to be seen.
-const LAST_RULE: &str = "// Refunds are asked for only";
-
 /// Where everything listens.
 #[derive(Debug)]
 pub(super) struct World {
@@ -162,12 +158,6 @@ impl World {
             ),
             processes,
         )?;
-        self.edit("acme/policy/support_bot.cedar", |text| {
-            text.split(LAST_RULE).next().unwrap_or_default().to_owned()
-        })?;
-        processes.note(format!(
-            "sed -i '\\|^{LAST_RULE}|,$d' acme/policy/support_bot.cedar"
-        ));
         // So that receipts can disclose what parameters and results were.
         for home in ["acme", "globex"] {
             self.edit(&format!("{home}/operator.toml"), |text| {
