@@ -1,7 +1,7 @@
 //! How long a decision takes from the call to the durable verdict, and how many the enforcer makes
-//! in a second, with a bare Ed25519 signature measured in the same run as the yardstick.
-//!
-//! `cargo bench -p counterfoil-enforcer --bench decide`
+//! in a second, under the sample policy. A bare Ed25519 signature, measured in the same run, is the
+//! yardstick.
+//! `cargo bench -p counterfoil --bench decide`
 
 #![allow(
     clippy::unwrap_used,
@@ -19,31 +19,10 @@ use counterfoil_enforcer::call::{Call, Party};
 use counterfoil_enforcer::environment::Environment;
 use counterfoil_enforcer::journal;
 use counterfoil_enforcer::operators::Operators;
-use counterfoil_enforcer::policy::{Allowed, Evaluation, EvaluationInput, Policy};
 use counterfoil_enforcer::{Completion, Decided, Enforcer, Settings};
-use counterfoil_protocol::digest::ContentDigest;
+use counterfoil_policy::PolicySet;
 use counterfoil_protocol::keys::SigningKey;
-use counterfoil_protocol::names::PolicyId;
-use counterfoil_protocol::numbers::Amount;
 use counterfoil_protocol::record::OutcomeStatus;
-
-/// Allows everything: what is measured is everything but the policy.
-#[derive(Debug)]
-struct AllowAll;
-
-impl Policy for AllowAll {
-    fn evaluate(&self, _: &EvaluationInput<'_>) -> Evaluation {
-        Evaluation::Allow(Allowed {
-            policies: vec![PolicyId::literal("allow-all")],
-            tier: None,
-            points: Amount::new(1),
-        })
-    }
-
-    fn digest(&self) -> ContentDigest {
-        ContentDigest::of(b"allow all")
-    }
-}
 
 fn main() {
     let signature = signature_yardstick();
@@ -55,6 +34,12 @@ fn main() {
     for (callers, decisions) in [(1, 5_000), (16, 60_000), (64, 100_000)] {
         run(callers, decisions);
     }
+}
+
+fn policy() -> PolicySet {
+    let files = counterfoil_policy::sample();
+    let bytes = |(name, text): &(&str, &str)| ((*name).to_owned(), text.as_bytes().to_vec());
+    PolicySet::from_sources(files.iter().map(bytes).collect()).unwrap()
 }
 
 fn signature_yardstick() -> Duration {
@@ -77,7 +62,7 @@ fn run(callers: usize, decisions: usize) {
     let (enforcer, _) = Enforcer::open(Settings {
         operator,
         key,
-        policy: Arc::new(AllowAll),
+        policy: Arc::new(policy()),
         budgets: Vec::new(),
         journal: path.clone(),
         keep_clear_text: false,
