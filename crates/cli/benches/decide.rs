@@ -1,6 +1,7 @@
 //! How long a decision takes from the call to the durable verdict, and how many the enforcer makes
 //! in a second, under the sample policy. A bare Ed25519 signature, measured in the same run, is the
 //! yardstick.
+//!
 //! `cargo bench -p counterfoil --bench decide`
 
 #![allow(
