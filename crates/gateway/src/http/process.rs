@@ -12,7 +12,7 @@ use bytes::Bytes;
 use counterfoil_protocol::names::AgentName;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::ChildStdin;
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc};
 use tokio::time::Instant;
 
 use super::body::stream;
@@ -31,7 +31,7 @@ const HELD: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) owner: AgentName,
-    input: AsyncMutex<ChildStdin>,
+    input: Arc<AsyncMutex<ChildStdin>>,
     pub(super) waiting: InFlight<Awaited>,
     pub(super) out: Mutex<Out>,
     pub(super) ended: AtomicBool,
@@ -109,7 +109,7 @@ impl Session {
         let (keep, kept) = mpsc::channel(1);
         let session = Arc::new(Self {
             owner: proxy.agent().clone(),
-            input: AsyncMutex::new(input),
+            input: Arc::new(AsyncMutex::new(input)),
             waiting: InFlight::default(),
             out: Mutex::default(),
             ended: AtomicBool::new(false),
@@ -162,7 +162,7 @@ impl Session {
             Verdict::Answer(answer) => return json(StatusCode::OK, answer),
             Verdict::Forward(forward) => forward,
         };
-        let mut input = self.input.lock().await;
+        let input = Arc::clone(&self.input).lock_owned().await;
         let (sender, receiver) = mpsc::channel(HELD);
         let mut call = forward.call;
         call.sent();
@@ -179,8 +179,7 @@ impl Session {
             return respond(Arc::clone(self), receiver).await;
         }
         std::mem::forget(reserved);
-        let written = write(&mut input, &forward.bytes).await;
-        drop(input);
+        let written = write(input, &forward.bytes).await;
         if let Err(error) = written
             && let Some(awaited) = self.waiting.take(&id)
         {
@@ -196,9 +195,8 @@ impl Session {
             let cancelled = (message.method() == Some(CANCELLED))
                 .then(|| cancelled_id(&message))
                 .flatten();
-            let mut input = self.input.lock().await;
-            let written = write(&mut input, &bytes).await;
-            drop(input);
+            let input = Arc::clone(&self.input).lock_owned().await;
+            let written = write(input, &bytes).await;
             if let Some(awaited) = cancelled.and_then(|id| self.waiting.abandon(&id)) {
                 let reason = "the request was cancelled";
                 give_up(awaited, Executed::Maybe, "cancelled", reason).await;
@@ -213,9 +211,14 @@ impl Session {
             let reason = format!("{error}. Nothing was forwarded.");
             return super::reply::refused(proxy.refuse(&message, error.code(), &reason));
         }
-        let mut input = self.input.lock().await;
+        let reserved = Reserved {
+            session: self,
+            id: &id,
+        };
+        let input = Arc::clone(&self.input).lock_owned().await;
         let (sender, receiver) = mpsc::channel(HELD);
         lock(&self.out).posts.push(sender.clone());
+        std::mem::forget(reserved);
         let awaited = Awaited::Lifecycle(Arc::clone(proxy), message, sender);
         if let Err(awaited) = self.waiting.fill(&id, awaited) {
             give_up(
@@ -225,13 +228,12 @@ impl Session {
                 "the server has ended",
             )
             .await;
-        } else if let Err(error) = write(&mut input, &bytes).await
+        } else if let Err(error) = write(input, &bytes).await
             && let Some(awaited) = self.waiting.take(&id)
         {
             let reason = format!("the request could not be sent to the server: {error}");
             give_up(awaited, Executed::Maybe, "server_ended", &reason).await;
         }
-        drop(input);
         respond(Arc::clone(self), receiver).await
     }
 
@@ -268,11 +270,16 @@ impl Drop for Reserved<'_> {
     }
 }
 
-async fn write(input: &mut ChildStdin, message: &[u8]) -> io::Result<()> {
+/// Writes one line, whole, whatever becomes of the request it came with: half a line in front of
+/// the next message would make a message that nobody decided.
+async fn write(mut input: OwnedMutexGuard<ChildStdin>, message: &[u8]) -> io::Result<()> {
     let mut line = to_line(message).into_owned();
     line.push(b'\n');
-    input.write_all(&line).await?;
-    input.flush().await
+    let whole = tokio::spawn(async move {
+        input.write_all(&line).await?;
+        input.flush().await
+    });
+    whole.await.map_err(io::Error::other)?
 }
 
 /// A plain answer if the server says nothing before it, else a stream.
