@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use counterfoil_gateway::config::{Config, Server, Upstream};
+use counterfoil_gateway::exchange::Errands;
 use counterfoil_gateway::proxy::{Caller, Direction, Proxy};
 use counterfoil_gateway::stdio::{Command, Limits, bridge, wrap};
 use counterfoil_protocol::names::{AgentName, ServerName, SessionName};
@@ -63,7 +64,14 @@ pub(crate) fn run(command: &Mcp) -> Result<Answer, Problem> {
         call: config.gateway.call_limit,
         exit: EXIT_LIMIT,
     };
-    let proxy = Arc::new(proxy);
+    let errands = match (&server.direction, started.gate.enforcer()) {
+        (Direction::Outgoing(_), Some(enforcer)) => {
+            let _inside = runtime.enter();
+            Some(Errands::start(enforcer.clone()).0)
+        }
+        _ => None,
+    };
+    let proxy = Arc::new(proxy.with_errands(errands));
     let (agent_in, agent_out) = (io::stdin(), io::stdout());
     let ended = match &server.upstream {
         Upstream::Command(program) => wrap(proxy, program, agent_in, agent_out, limits)
