@@ -16,7 +16,7 @@ use crate::failure::{Failure, FailureCode};
 /// The most bytes of content that a disclosure may carry: 16 MiB.
 pub const MAX_CONTENT_BYTES: usize = 16 << 20;
 
-/// Which field of a record a disclosure opens. The number is the field's key in the record.
+/// Which field of a record a disclosure opens. Fields at the top of a record go by their key there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DisclosedField {
     /// The parameters, as the bytes that were sent.
@@ -25,18 +25,34 @@ pub enum DisclosedField {
     EvaluationInput,
     /// The result, as the bytes that came back.
     Result,
+    /// The terms of the contract.
+    Contract,
+    /// The name of the person or service on whose behalf the agent acts.
+    OnBehalfOf,
+    /// The name of the agent's session.
+    Session,
 }
 
 impl DisclosedField {
     /// All of them, in the order of their keys.
-    pub const ALL: [Self; 3] = [Self::Parameters, Self::EvaluationInput, Self::Result];
+    pub const ALL: [Self; 6] = [
+        Self::Parameters,
+        Self::EvaluationInput,
+        Self::Result,
+        Self::Contract,
+        Self::OnBehalfOf,
+        Self::Session,
+    ];
 
-    /// The field's key in the record.
+    /// The field's number in disclosures.
     pub const fn key(self) -> u64 {
         match self {
             Self::Parameters => 9,
             Self::EvaluationInput => 10,
             Self::Result => 15,
+            Self::Contract => 19,
+            Self::OnBehalfOf => 21,
+            Self::Session => 22,
         }
     }
 
@@ -46,10 +62,13 @@ impl DisclosedField {
             Self::Parameters => "parameters",
             Self::EvaluationInput => "evaluation input",
             Self::Result => "result",
+            Self::Contract => "contract",
+            Self::OnBehalfOf => "on behalf of",
+            Self::Session => "session",
         }
     }
 
-    /// The field with this key.
+    /// The field with this number.
     ///
     /// # Errors
     /// [`FailureCode::StructureOutOfRange`] when no field that can be disclosed has it.

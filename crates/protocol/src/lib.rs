@@ -12,6 +12,7 @@
 //!
 //! The byte formats are specified in `spec/`; section numbers in these docs refer to it.
 
+pub mod attestation;
 pub mod batch;
 pub mod cbor;
 pub mod commitment;
@@ -20,6 +21,7 @@ pub mod digest;
 pub mod disclosure;
 pub mod failure;
 pub mod keys;
+pub mod level;
 pub mod manifest;
 pub mod names;
 pub mod numbers;

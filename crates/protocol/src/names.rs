@@ -103,12 +103,25 @@ text_type! {
     ReasonCode, "reason code", 64, is_identifier
 }
 text_type! {
+    /// What kind of evidence an external attestation is: a media type or a URI.
+    AttestationKind, "kind of attestation", 256, is_uri_text
+}
+text_type! {
+    /// Where an external attestation can be had: a URI.
+    Location, "location", 2048, is_uri_text
+}
+text_type! {
     /// What a budget covers, such as `agent:support-bot`.
     Scope, "ledger scope", 1100, is_printable
 }
 text_type! {
     /// The unit of a ledger amount, such as `RISK_POINTS`.
     Unit, "ledger unit", 32, is_unit
+}
+
+/// Printable ASCII without blanks: what URIs and media types are made of.
+fn is_uri_text(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_dns_name(text: &str) -> bool {

@@ -3,18 +3,19 @@
 use ciborium::Value;
 
 use super::{
-    Acknowledgement, Action, Actor, Beacon, Body, ChannelLink, Decision, Evaluation, Event,
-    MAX_POLICIES, MAX_RESERVATIONS, Outcome, OutcomeStatus, Record, Request, Reservation,
-    Settlement, Verdict,
+    Acknowledgement, Action, Actor, Beacon, Body, ChannelControl, ChannelEvent, ChannelLink,
+    DecidedRequest, Decision, Evaluation, Event, MAX_POLICIES, MAX_RECEIVED, MAX_RESERVATIONS,
+    Outcome, OutcomeStatus, Record, Request, Reservation, Settlement, Statement, Verdict,
 };
+use crate::attestation::{self, Attestation};
 use crate::cbor::fields::{array, fixed, nullable, text, unsigned};
 use crate::cbor::{Fields, Limits, decode};
 use crate::cose::MAX_BYTES;
-use crate::digest::{CheckpointDigest, ContentDigest, RecordId};
+use crate::digest::{CheckpointDigest, ContentDigest, KeyThumbprint, RecordId};
 use crate::failure::{Failure, FailureCode};
+use crate::level::Level;
 use crate::names::{
-    AgentName, OperatorName, PolicyId, PrincipalName, ReasonCode, Scope, ServerName, SessionName,
-    Tier, ToolName, Unit, Verb,
+    AgentName, OperatorName, PolicyId, ReasonCode, Scope, ServerName, Tier, ToolName, Unit, Verb,
 };
 use crate::numbers::{Amount, ChannelSequence, Sequence, UnixMillis};
 
@@ -36,13 +37,7 @@ fn record(value: Value) -> Result<Record, Failure> {
         1 => Body::Request(request(&mut fields, channel)?),
         2 => Body::Decision(decision(&mut fields, channel)?),
         3 => Body::Outcome(outcome(&mut fields, channel)?),
-        4 if channel.is_none() => Body::Control(event(fields.required(18)?)?),
-        4 => {
-            return Err(Failure::new(
-                FailureCode::StructureUnknownField,
-                "a control record has no field 6",
-            ));
-        }
+        4 => control(fields.required(18)?, channel)?,
         _ => return Err(range(format!("kind {kind} does not exist"))),
     };
     fields.finish()?;
@@ -69,6 +64,8 @@ fn request(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Request,
         parameters: content(&fields.required(9)?, "parameters")?,
         evaluation: evaluation(fields.required(10)?)?,
         reservations: reservations(fields.required(11)?)?,
+        contract: contract(fields)?,
+        attestations: attestations(fields)?,
     };
     if request.evaluation.verdict == Verdict::Deny {
         return Err(range("a request with verdict deny".to_owned()));
@@ -84,10 +81,9 @@ fn decision(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Decisio
         parameters: content(&fields.required(9)?, "parameters")?,
         evaluation: evaluation(fields.required(10)?)?,
         reservations: reservations(fields.required(11)?)?,
-        request: fields
-            .optional(12)
-            .map(|value| id(&value, "request"))
-            .transpose()?,
+        request: fields.optional(12).map(decided_request).transpose()?,
+        contract: contract(fields)?,
+        attestations: attestations(fields)?,
     })
 }
 
@@ -105,7 +101,34 @@ fn outcome(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Outcome,
             .map(|value| id(&value, "answer"))
             .transpose()?,
         settlements: settlements(fields.required(17)?)?,
+        attestations: attestations(fields)?,
     })
+}
+
+fn decided_request(value: Value) -> Result<DecidedRequest, Failure> {
+    let [request, evidence] = items::<2>(value, "the decided request")?;
+    let request = id(&request, "request")?;
+    let number = unsigned(&evidence, "evidence level")?;
+    Ok(DecidedRequest {
+        id: request,
+        evidence: Level::from_number(number)
+            .ok_or_else(|| range(format!("evidence level {number} does not exist")))?,
+    })
+}
+
+fn contract(fields: &mut Fields) -> Result<Option<ContentDigest>, Failure> {
+    fields
+        .optional(19)
+        .map(|value| content(&value, "contract"))
+        .transpose()
+}
+
+fn attestations(fields: &mut Fields) -> Result<Vec<Attestation>, Failure> {
+    fields
+        .optional(20)
+        .map(attestation::decode_all)
+        .transpose()
+        .map(Option::unwrap_or_default)
 }
 
 fn status(number: u64) -> Result<OutcomeStatus, Failure> {
@@ -120,22 +143,100 @@ fn status(number: u64) -> Result<OutcomeStatus, Failure> {
     })
 }
 
-fn event(value: Value) -> Result<Event, Failure> {
+fn control(value: Value, channel: Option<ChannelLink>) -> Result<Body, Failure> {
     let mut fields = Fields::of(value, "the event")?;
     let number = unsigned(&fields.required(1)?, "event")?;
-    let event = match number {
-        1 => Event::StreamOpened,
+    let body = match number {
+        1..=3 | 9 if channel.is_none() => Body::Control(event(number, &mut fields)?),
+        1..=3 | 9 => {
+            return Err(Failure::new(
+                FailureCode::StructureUnknownField,
+                format!("a control record with event {number} has no field 6"),
+            ));
+        }
+        4..=8 => {
+            let channel = channel.ok_or_else(|| {
+                Failure::new(
+                    FailureCode::StructureMissingField,
+                    format!("a control record with event {number} has field 6"),
+                )
+            })?;
+            Body::Channel(ChannelControl {
+                channel,
+                event: channel_event(number, &mut fields)?,
+            })
+        }
+        _ => return Err(range(format!("event {number} does not exist"))),
+    };
+    fields.finish()?;
+    Ok(body)
+}
+
+fn event(number: u64, fields: &mut Fields) -> Result<Event, Failure> {
+    Ok(match number {
+        1 => Event::StreamOpened {
+            predecessor: thumbprint(fields, "predecessor")?,
+        },
         2 => Event::Started {
             policy_set: content(&fields.required(2)?, "policy set")?,
             unresolved: unsigned(&fields.required(3)?, "unresolved")?,
         },
         3 => Event::MessageRefused {
-            reason: ReasonCode::new(text(fields.required(4)?, "reason")?)?,
+            reason: reason(fields)?,
         },
-        _ => return Err(range(format!("event {number} does not exist"))),
-    };
-    fields.finish()?;
-    Ok(event)
+        _ => Event::StreamClosed {
+            successor: thumbprint(fields, "successor")?,
+        },
+    })
+}
+
+fn channel_event(number: u64, fields: &mut Fields) -> Result<ChannelEvent, Failure> {
+    let contract = |fields: &mut Fields| content(&fields.required(5)?, "contract");
+    Ok(match number {
+        4 => ChannelEvent::ContractProposed {
+            contract: contract(fields)?,
+        },
+        5 => ChannelEvent::ContractAccepted {
+            contract: contract(fields)?,
+            proposal: id(&fields.required(6)?, "proposal")?,
+        },
+        6 => ChannelEvent::ContractEnded {
+            reason: reason(fields)?,
+            contract: contract(fields)?,
+        },
+        7 => ChannelEvent::Statement(statement(fields)?),
+        _ => ChannelEvent::RecordDenied {
+            reason: reason(fields)?,
+            record: id(&fields.required(6)?, "denied record")?,
+        },
+    })
+}
+
+fn statement(fields: &mut Fields) -> Result<Statement, Failure> {
+    let from = ChannelSequence::new(unsigned(&fields.required(8)?, "period start")?);
+    let received = array(fields.required(9)?, MAX_RECEIVED, "received")?
+        .into_iter()
+        .map(acknowledgement)
+        .collect::<Result<Vec<_>, _>>()?;
+    if !received.is_sorted_by(|a, b| a.stream < b.stream) {
+        return Err(range("received streams are not ascending".to_owned()));
+    }
+    Ok(Statement {
+        from,
+        received,
+        open: unsigned(&fields.required(10)?, "open requests")?,
+    })
+}
+
+fn reason(fields: &mut Fields) -> Result<ReasonCode, Failure> {
+    ReasonCode::new(text(fields.required(4)?, "reason")?)
+}
+
+fn thumbprint(fields: &mut Fields, place: &str) -> Result<Option<KeyThumbprint>, Failure> {
+    fields
+        .optional(7)
+        .map(|value| fixed(&value, place).map(KeyThumbprint::from_bytes))
+        .transpose()
 }
 
 pub(crate) fn beacon(value: Value) -> Result<Beacon, Failure> {
@@ -171,8 +272,9 @@ fn channel(value: Value) -> Result<ChannelLink, Failure> {
 }
 
 fn acknowledgement(value: Value) -> Result<Acknowledgement, Failure> {
-    let [sequence, acknowledged] = items::<2>(value, "an acknowledgement")?;
+    let [stream, sequence, acknowledged] = items::<3>(value, "an acknowledgement")?;
     Ok(Acknowledgement {
+        stream: KeyThumbprint::from_bytes(fixed(&stream, "acknowledged stream")?),
         sequence: ChannelSequence::new(unsigned(&sequence, "acknowledged sequence")?),
         id: id(&acknowledged, "acknowledged id")?,
     })
@@ -185,11 +287,11 @@ fn actor(value: Value) -> Result<Actor, Failure> {
         agent: AgentName::new(text(fields.required(2)?, "agent")?)?,
         on_behalf_of: fields
             .optional(3)
-            .map(|value| PrincipalName::new(text(value, "on behalf of")?))
+            .map(|value| content(&value, "on behalf of"))
             .transpose()?,
         session: fields
             .optional(4)
-            .map(|value| SessionName::new(text(value, "session")?))
+            .map(|value| content(&value, "session"))
             .transpose()?,
     };
     fields.finish()?;

@@ -1,11 +1,12 @@
 //! Writes the payload of a record. Spec: records §3, `record-payload` in the CDDL.
 
 use super::{
-    Action, Actor, Beacon, Body, ChannelLink, Decision, Evaluation, Event, Outcome, OutcomeStatus,
-    Record, Request, Reservation, Settlement, Verdict,
+    Acknowledgement, Action, Actor, Beacon, Body, ChannelEvent, ChannelLink, Decision, Evaluation,
+    Event, Outcome, OutcomeStatus, Record, Request, Reservation, Settlement, Statement, Verdict,
 };
+use crate::attestation::Attestation;
 use crate::cbor::{Encoder, MapEncoder};
-use crate::digest::RecordId;
+use crate::digest::{ContentDigest, KeyThumbprint, RecordId};
 
 pub(super) fn payload(record: &Record) -> Vec<u8> {
     let mut encoder = Encoder::with_capacity(640);
@@ -20,7 +21,8 @@ pub(super) fn payload(record: &Record) -> Vec<u8> {
             Body::Request(body) => request(map, body),
             Body::Decision(body) => decision(map, body),
             Body::Outcome(body) => outcome(map, body),
-            Body::Control(body) => control(map, body),
+            Body::Control(event) => control(map, event),
+            Body::Channel(body) => channel_control(map, &body.event),
         }
     });
     encoder.into_bytes()
@@ -31,7 +33,7 @@ const fn kind(body: &Body) -> u64 {
         Body::Request(_) => 1,
         Body::Decision(_) => 2,
         Body::Outcome(_) => 3,
-        Body::Control(_) => 4,
+        Body::Control(_) | Body::Channel(_) => 4,
     }
 }
 
@@ -41,6 +43,8 @@ fn request(map: &mut MapEncoder<'_>, body: &Request) {
     map.key(9).bytes(body.parameters.as_bytes());
     evaluation(map.key(10), &body.evaluation);
     reservations(map.key(11), &body.reservations);
+    digest(map, 19, body.contract);
+    attestations(map, &body.attestations);
 }
 
 fn decision(map: &mut MapEncoder<'_>, body: &Decision) {
@@ -49,9 +53,14 @@ fn decision(map: &mut MapEncoder<'_>, body: &Decision) {
     map.key(9).bytes(body.parameters.as_bytes());
     evaluation(map.key(10), &body.evaluation);
     reservations(map.key(11), &body.reservations);
-    map.optional(12, body.request, |encoder, id| {
-        encoder.bytes(id.as_bytes());
+    map.optional(12, body.request, |encoder, request| {
+        encoder
+            .array(2)
+            .bytes(request.id.as_bytes())
+            .unsigned(request.evidence.number());
     });
+    digest(map, 19, body.contract);
+    attestations(map, &body.attestations);
 }
 
 fn outcome(map: &mut MapEncoder<'_>, body: &Outcome) {
@@ -64,19 +73,19 @@ fn outcome(map: &mut MapEncoder<'_>, body: &Outcome) {
         OutcomeStatus::RefusedByCounterparty => 5,
         OutcomeStatus::EvidenceInvalid => 6,
     });
-    map.optional(15, body.result, |encoder, digest| {
-        encoder.bytes(digest.as_bytes());
-    });
+    digest(map, 15, body.result);
     map.optional(16, body.answer, |encoder, id| {
         encoder.bytes(id.as_bytes());
     });
     settlements(map.key(17), &body.settlements);
+    attestations(map, &body.attestations);
 }
 
 fn control(map: &mut MapEncoder<'_>, event: &Event) {
     map.key(18).map(|map| match event {
-        Event::StreamOpened => {
+        Event::StreamOpened { predecessor } => {
             map.key(1).unsigned(1);
+            thumbprint(map, 7, *predecessor);
         }
         Event::Started {
             policy_set,
@@ -90,7 +99,70 @@ fn control(map: &mut MapEncoder<'_>, event: &Event) {
             map.key(1).unsigned(3);
             map.key(4).text(reason.as_str());
         }
+        Event::StreamClosed { successor } => {
+            map.key(1).unsigned(9);
+            thumbprint(map, 7, *successor);
+        }
     });
+}
+
+fn channel_control(map: &mut MapEncoder<'_>, event: &ChannelEvent) {
+    map.key(18).map(|map| match event {
+        ChannelEvent::ContractProposed { contract } => {
+            map.key(1).unsigned(4);
+            map.key(5).bytes(contract.as_bytes());
+        }
+        ChannelEvent::ContractAccepted { contract, proposal } => {
+            map.key(1).unsigned(5);
+            map.key(5).bytes(contract.as_bytes());
+            map.key(6).bytes(proposal.as_bytes());
+        }
+        ChannelEvent::ContractEnded { contract, reason } => {
+            map.key(1).unsigned(6);
+            map.key(4).text(reason.as_str());
+            map.key(5).bytes(contract.as_bytes());
+        }
+        ChannelEvent::Statement(body) => {
+            map.key(1).unsigned(7);
+            statement(map, body);
+        }
+        ChannelEvent::RecordDenied { record, reason } => {
+            map.key(1).unsigned(8);
+            map.key(4).text(reason.as_str());
+            map.key(6).bytes(record.as_bytes());
+        }
+    });
+}
+
+fn statement(map: &mut MapEncoder<'_>, statement: &Statement) {
+    map.key(8).unsigned(statement.from.get());
+    let received = map.key(9).array(statement.received.len());
+    for head in &statement.received {
+        acknowledgement(received, head);
+    }
+    map.key(10).unsigned(statement.open);
+}
+
+fn thumbprint(map: &mut MapEncoder<'_>, key: i64, value: Option<KeyThumbprint>) {
+    map.optional(key, value, |encoder, kid| {
+        encoder.bytes(kid.as_bytes());
+    });
+}
+
+fn digest(map: &mut MapEncoder<'_>, key: i64, value: Option<ContentDigest>) {
+    map.optional(key, value, |encoder, digest| {
+        encoder.bytes(digest.as_bytes());
+    });
+}
+
+fn attestations(map: &mut MapEncoder<'_>, attestations: &[Attestation]) {
+    if attestations.is_empty() {
+        return;
+    }
+    let array = map.key(20).array(attestations.len());
+    for attestation in attestations {
+        attestation.encode(array);
+    }
 }
 
 pub(crate) fn beacon(encoder: &mut Encoder, beacon: Beacon) {
@@ -105,27 +177,29 @@ fn channel(encoder: &mut Encoder, link: &ChannelLink) {
         map.key(1).text(link.counterparty.as_str());
         map.key(2).unsigned(link.sequence.get());
         id_or_null(map.key(3), link.previous);
-        match link.acknowledged {
-            None => map.key(4).null(),
-            Some(ack) => map
-                .key(4)
-                .array(2)
-                .unsigned(ack.sequence.get())
-                .bytes(ack.id.as_bytes()),
-        };
+        match &link.acknowledged {
+            None => {
+                map.key(4).null();
+            }
+            Some(head) => acknowledgement(map.key(4), head),
+        }
     });
+}
+
+fn acknowledgement(encoder: &mut Encoder, head: &Acknowledgement) {
+    encoder
+        .array(3)
+        .bytes(head.stream.as_bytes())
+        .unsigned(head.sequence.get())
+        .bytes(head.id.as_bytes());
 }
 
 fn actor(encoder: &mut Encoder, actor: &Actor) {
     encoder.map(|map| {
         map.key(1).text(actor.operator.as_str());
         map.key(2).text(actor.agent.as_str());
-        map.optional(3, actor.on_behalf_of.as_ref(), |encoder, name| {
-            encoder.text(name.as_str());
-        });
-        map.optional(4, actor.session.as_ref(), |encoder, name| {
-            encoder.text(name.as_str());
-        });
+        digest(map, 3, actor.on_behalf_of);
+        digest(map, 4, actor.session);
     });
 }
 
@@ -152,9 +226,7 @@ fn evaluation(encoder: &mut Encoder, evaluation: &Evaluation) {
             policies.text(policy.as_str());
         }
         map.key(4).bytes(evaluation.policy_set.as_bytes());
-        map.optional(5, evaluation.input, |encoder, digest| {
-            encoder.bytes(digest.as_bytes());
-        });
+        digest(map, 5, evaluation.input);
     });
 }
 

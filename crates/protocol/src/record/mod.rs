@@ -13,14 +13,15 @@ pub(crate) use encode::beacon as encode_beacon;
 
 use core::fmt;
 
+use crate::attestation::Attestation;
 use crate::cose::{Header, ObjectType, Unsigned, Unverified};
 use crate::digest::{CheckpointDigest, ContentDigest, KeyThumbprint, RecordId};
 use crate::disclosure::DisclosedField;
 use crate::failure::{Failure, FailureCode};
 use crate::keys::{PublicKey, SigningKey};
+use crate::level::Level;
 use crate::names::{
-    AgentName, OperatorName, PolicyId, PrincipalName, ReasonCode, Scope, ServerName, SessionName,
-    Tier, ToolName, Unit, Verb,
+    AgentName, OperatorName, PolicyId, ReasonCode, Scope, ServerName, Tier, ToolName, Unit, Verb,
 };
 use crate::numbers::{Amount, ChannelSequence, Sequence, UnixMillis};
 
@@ -28,6 +29,8 @@ use crate::numbers::{Amount, ChannelSequence, Sequence, UnixMillis};
 pub const MAX_POLICIES: usize = 64;
 /// The most budgets one action may draw on.
 pub const MAX_RESERVATIONS: usize = 16;
+/// The most streams of a counterparty that a statement may name.
+pub const MAX_RECEIVED: usize = 64;
 
 /// The content of a record. Spec: records §3.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub enum Body {
     Outcome(Outcome),
     /// Something about the enforcer itself.
     Control(Event),
+    /// Something about the channel to one counterparty. On the wire it is a control record too.
+    Channel(ChannelControl),
 }
 
 /// A request that leaves for another operator.
@@ -62,6 +67,8 @@ pub enum Body {
 pub struct Request {
     /// The channel to the other operator.
     pub channel: ChannelLink,
+    /// The contract it is made under.
+    pub contract: Option<ContentDigest>,
     /// Who acts.
     pub actor: Actor,
     /// What is asked for.
@@ -72,6 +79,8 @@ pub struct Request {
     pub evaluation: Evaluation,
     /// What was set aside for it in our budgets.
     pub reservations: Vec<Reservation>,
+    /// Evidence from elsewhere that belongs to it.
+    pub attestations: Vec<Attestation>,
 }
 
 /// A decision about an action.
@@ -80,7 +89,9 @@ pub struct Decision {
     /// The channel, when another operator asked.
     pub channel: Option<ChannelLink>,
     /// The other operator's request that this decides.
-    pub request: Option<RecordId>,
+    pub request: Option<DecidedRequest>,
+    /// The contract that the request was made under.
+    pub contract: Option<ContentDigest>,
     /// Who acts, as far as it is known.
     pub actor: Actor,
     /// What was asked for.
@@ -91,6 +102,8 @@ pub struct Decision {
     pub evaluation: Evaluation,
     /// What was set aside for it in our budgets.
     pub reservations: Vec<Reservation>,
+    /// Evidence from elsewhere that belongs to it.
+    pub attestations: Vec<Attestation>,
 }
 
 /// What became of a decided action.
@@ -108,13 +121,27 @@ pub struct Outcome {
     pub result: Option<ContentDigest>,
     /// What became of the reservations.
     pub settlements: Vec<Settlement>,
+    /// Evidence from elsewhere that belongs to it.
+    pub attestations: Vec<Attestation>,
+}
+
+/// The request that a decision is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecidedRequest {
+    /// Its id.
+    pub id: RecordId,
+    /// How far its evidence had been verified when it was decided.
+    pub evidence: Level,
 }
 
 /// Something about the enforcer itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The stream begins. Always record 0, and only that.
-    StreamOpened,
+    StreamOpened {
+        /// The enforcer key whose stream this one continues, after a rotation.
+        predecessor: Option<KeyThumbprint>,
+    },
     /// An enforcer began to work on the stream.
     Started {
         /// The policy set it decides with.
@@ -128,6 +155,65 @@ pub enum Event {
         /// Why.
         reason: ReasonCode,
     },
+    /// The stream ends; nothing follows.
+    StreamClosed {
+        /// The enforcer key that goes on, after a rotation.
+        successor: Option<KeyThumbprint>,
+    },
+}
+
+/// Something about the channel to one counterparty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelControl {
+    /// The channel.
+    pub channel: ChannelLink,
+    /// What it says.
+    pub event: ChannelEvent,
+}
+
+/// What a control record can say to a counterparty. Spec: contracts §3, records §5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelEvent {
+    /// We propose a contract.
+    ContractProposed {
+        /// Salted digest of its terms.
+        contract: ContentDigest,
+    },
+    /// We accept a contract that the counterparty has proposed.
+    ContractAccepted {
+        /// Salted digest of its terms.
+        contract: ContentDigest,
+        /// The record that proposed it.
+        proposal: RecordId,
+    },
+    /// We end a contract, or take a proposal back.
+    ContractEnded {
+        /// Salted digest of its terms.
+        contract: ContentDigest,
+        /// Why.
+        reason: ReasonCode,
+    },
+    /// We close a period: what we have sent and what we have of the counterparty's.
+    Statement(Statement),
+    /// We deny that a record, which is said to be ours, is ours.
+    RecordDenied {
+        /// The record's id.
+        record: RecordId,
+        /// Why.
+        reason: ReasonCode,
+    },
+}
+
+/// A statement about a channel. Our own head is the record before it in the channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Our channel sequence at which the period begins.
+    pub from: ChannelSequence,
+    /// The last record that we have of each of the counterparty's streams, with all before it,
+    /// ascending by key.
+    pub received: Vec<Acknowledgement>,
+    /// How many of our requests in the channel have no outcome yet.
+    pub open: u64,
 }
 
 /// Where a record stands in the channel to one counterparty. Spec: records §5.
@@ -143,9 +229,11 @@ pub struct ChannelLink {
     pub acknowledged: Option<Acknowledgement>,
 }
 
-/// The last record seen from the other side without a gap before it.
+/// The last record seen of one of the other side's streams without a gap before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledgement {
+    /// The enforcer key whose stream it is.
+    pub stream: KeyThumbprint,
     /// Its place in the other side's channel.
     pub sequence: ChannelSequence,
     /// Its id.
@@ -170,10 +258,10 @@ pub struct Actor {
     pub operator: OperatorName,
     /// The agent.
     pub agent: AgentName,
-    /// On whose behalf, where known.
-    pub on_behalf_of: Option<PrincipalName>,
-    /// The agent's session, where known.
-    pub session: Option<SessionName>,
+    /// Salted digest of the name of the person or service on whose behalf, where known.
+    pub on_behalf_of: Option<ContentDigest>,
+    /// Salted digest of the name of the agent's session, where known.
+    pub session: Option<ContentDigest>,
 }
 
 /// What is asked for.
@@ -263,6 +351,7 @@ impl Record {
             Body::Request(request) => Some(&request.channel),
             Body::Decision(decision) => decision.channel.as_ref(),
             Body::Outcome(outcome) => outcome.channel.as_ref(),
+            Body::Channel(control) => Some(&control.channel),
             Body::Control(_) => None,
         }
     }
@@ -272,7 +361,45 @@ impl Record {
         match &self.body {
             Body::Request(request) => Some(&request.evaluation),
             Body::Decision(decision) => Some(&decision.evaluation),
+            Body::Outcome(_) | Body::Control(_) | Body::Channel(_) => None,
+        }
+    }
+
+    /// Who acts, in a request or decision.
+    pub const fn actor(&self) -> Option<&Actor> {
+        match &self.body {
+            Body::Request(request) => Some(&request.actor),
+            Body::Decision(decision) => Some(&decision.actor),
+            Body::Outcome(_) | Body::Control(_) | Body::Channel(_) => None,
+        }
+    }
+
+    /// What is asked for, in a request or decision.
+    pub const fn action(&self) -> Option<&Action> {
+        match &self.body {
+            Body::Request(request) => Some(&request.action),
+            Body::Decision(decision) => Some(&decision.action),
+            Body::Outcome(_) | Body::Control(_) | Body::Channel(_) => None,
+        }
+    }
+
+    /// The contract it is made under or is about.
+    pub const fn contract(&self) -> Option<ContentDigest> {
+        match &self.body {
+            Body::Request(request) => request.contract,
+            Body::Decision(decision) => decision.contract,
+            Body::Channel(control) => control.event.contract(),
             Body::Outcome(_) | Body::Control(_) => None,
+        }
+    }
+
+    /// The evidence from elsewhere that it refers to.
+    pub fn attestations(&self) -> &[Attestation] {
+        match &self.body {
+            Body::Request(request) => &request.attestations,
+            Body::Decision(decision) => &decision.attestations,
+            Body::Outcome(outcome) => &outcome.attestations,
+            Body::Control(_) | Body::Channel(_) => &[],
         }
     }
 
@@ -286,7 +413,16 @@ impl Record {
                 None => None,
             },
             (DisclosedField::Result, Body::Outcome(outcome)) => outcome.result,
-            _ => None,
+            (DisclosedField::Contract, _) => self.contract(),
+            (DisclosedField::OnBehalfOf, _) => match self.actor() {
+                Some(actor) => actor.on_behalf_of,
+                None => None,
+            },
+            (DisclosedField::Session, _) => match self.actor() {
+                Some(actor) => actor.session,
+                None => None,
+            },
+            (DisclosedField::Parameters | DisclosedField::Result, _) => None,
         }
     }
 
@@ -295,7 +431,7 @@ impl Record {
         match &self.body {
             Body::Request(request) => &request.reservations,
             Body::Decision(decision) => &decision.reservations,
-            Body::Outcome(_) | Body::Control(_) => &[],
+            Body::Outcome(_) | Body::Control(_) | Body::Channel(_) => &[],
         }
     }
 
@@ -366,7 +502,7 @@ impl UnverifiedRecord {
                 ),
             ));
         }
-        let opens = matches!(record.body, Body::Control(Event::StreamOpened));
+        let opens = matches!(record.body, Body::Control(Event::StreamOpened { .. }));
         if (record.sequence.get() == 0) != opens {
             return Err(Failure::new(
                 FailureCode::RecordChainStart,
@@ -455,7 +591,7 @@ impl Body {
             Self::Request(_) => "request",
             Self::Decision(_) => "decision",
             Self::Outcome(_) => "outcome",
-            Self::Control(_) => "control",
+            Self::Control(_) | Self::Channel(_) => "control",
         }
     }
 }
@@ -464,9 +600,33 @@ impl Event {
     /// The event's name for people and machines.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::StreamOpened => "stream_opened",
+            Self::StreamOpened { .. } => "stream_opened",
             Self::Started { .. } => "started",
             Self::MessageRefused { .. } => "message_refused",
+            Self::StreamClosed { .. } => "stream_closed",
+        }
+    }
+}
+
+impl ChannelEvent {
+    /// The event's name for people and machines.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ContractProposed { .. } => "contract_proposed",
+            Self::ContractAccepted { .. } => "contract_accepted",
+            Self::ContractEnded { .. } => "contract_ended",
+            Self::Statement(_) => "channel_statement",
+            Self::RecordDenied { .. } => "record_denied",
+        }
+    }
+
+    /// The contract it is about.
+    pub const fn contract(&self) -> Option<ContentDigest> {
+        match self {
+            Self::ContractProposed { contract }
+            | Self::ContractAccepted { contract, .. }
+            | Self::ContractEnded { contract, .. } => Some(*contract),
+            Self::Statement(_) | Self::RecordDenied { .. } => None,
         }
     }
 }

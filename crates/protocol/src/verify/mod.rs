@@ -7,9 +7,10 @@
 mod report;
 mod steps;
 
-pub use report::{Facts, Level, Report, Step, StepName, StepOutcome};
+pub use report::{Facts, Report, Step, StepName, StepOutcome};
 
 use crate::failure::{Failure, FailureCode};
+pub use crate::level::Level;
 use crate::receipt::Receipt;
 use crate::trust::Trust;
 

@@ -1,46 +1,11 @@
 //! What a verification says: step by step, and in sum.
 
-use core::fmt;
-
 use crate::digest::{KeyThumbprint, RecordId};
 use crate::failure::Failure;
+use crate::level::Level;
 use crate::names::OperatorName;
 use crate::numbers::UnixSeconds;
 use crate::record::Record;
-
-/// How far a record's evidence goes. Spec: receipts §2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// The operator signed it.
-    Signed,
-    /// It stands in a batch whose root the operator signed.
-    Committed,
-    /// The batch's commitment is in a trusted log.
-    Logged,
-    /// A quorum of trusted witnesses cosigned the log's checkpoint.
-    Witnessed,
-}
-
-impl Level {
-    /// All levels, lowest first.
-    pub const ALL: [Self; 4] = [Self::Signed, Self::Committed, Self::Logged, Self::Witnessed];
-
-    /// The level's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Signed => "signed",
-            Self::Committed => "committed",
-            Self::Logged => "logged",
-            Self::Witnessed => "witnessed",
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// The steps, in the order they run. Spec: verification §2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,159 @@
+//! External attestations: evidence from elsewhere that a record refers to.
+//!
+//! A record can say that something it concerns is attested by others too: a payment provider's
+//! receipt, a chain transaction, an in-toto statement. It names it by kind, digest and location.
+//! Verifying a record never verifies what it refers to; it reports that it is referred to.
+//!
+//! Spec: records §7.
+
+use core::fmt;
+
+use ciborium::Value;
+
+use crate::cbor::fields::{array, bytes, integer, text};
+use crate::cbor::{Encoder, Fields};
+use crate::failure::{Failure, FailureCode};
+use crate::names::{AttestationKind, Location};
+
+/// The most attestations that one record may refer to.
+pub const MAX_ATTESTATIONS: usize = 16;
+
+/// A reference to evidence from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    /// What kind of evidence it is: a media type, or a URI that names the kind.
+    pub kind: AttestationKind,
+    /// The digest of its bytes.
+    pub digest: AttestationDigest,
+    /// Where it can be had, if it can be had somewhere.
+    pub location: Option<Location>,
+}
+
+/// A digest as others make it, with its COSE algorithm number (RFC 9054).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttestationDigest {
+    /// SHA-256, -16.
+    Sha256([u8; 32]),
+    /// SHA-384, -43.
+    Sha384([u8; 48]),
+    /// SHA-512, -44.
+    Sha512([u8; 64]),
+}
+
+impl AttestationDigest {
+    /// The algorithm's COSE number.
+    pub const fn algorithm(&self) -> i64 {
+        match self {
+            Self::Sha256(_) => -16,
+            Self::Sha384(_) => -43,
+            Self::Sha512(_) => -44,
+        }
+    }
+
+    /// The algorithm's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Sha256(_) => "sha-256",
+            Self::Sha384(_) => "sha-384",
+            Self::Sha512(_) => "sha-512",
+        }
+    }
+
+    /// The digest's bytes.
+    pub const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Sha256(bytes) => bytes,
+            Self::Sha384(bytes) => bytes,
+            Self::Sha512(bytes) => bytes,
+        }
+    }
+
+    /// A digest from its COSE algorithm number and bytes.
+    ///
+    /// # Errors
+    /// [`FailureCode::StructureOutOfRange`] for another algorithm,
+    /// [`FailureCode::StructureWrongType`] when the digest has another size.
+    pub fn new(algorithm: i64, digest: &[u8]) -> Result<Self, Failure> {
+        let size = |_| {
+            Failure::new(
+                FailureCode::StructureWrongType,
+                format!("a digest of algorithm {algorithm} is not {} bytes", digest.len()),
+            )
+        };
+        match algorithm {
+            -16 => digest.try_into().map(Self::Sha256).map_err(size),
+            -43 => digest.try_into().map(Self::Sha384).map_err(size),
+            -44 => digest.try_into().map(Self::Sha512).map_err(size),
+            _ => Err(Failure::new(
+                FailureCode::StructureOutOfRange,
+                format!("digest algorithm {algorithm} is not SHA-256, SHA-384 or SHA-512"),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for AttestationDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.name())?;
+        for byte in self.as_bytes() {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Attestation {
+    pub(crate) fn encode(&self, encoder: &mut Encoder) {
+        encoder.map(|map| {
+            map.key(1).text(self.kind.as_str());
+            map.key(2)
+                .array(2)
+                .integer(self.digest.algorithm())
+                .bytes(self.digest.as_bytes());
+            map.optional(3, self.location.as_ref(), |encoder, location| {
+                encoder.text(location.as_str());
+            });
+        });
+    }
+
+    fn decode(value: Value) -> Result<Self, Failure> {
+        let mut fields = Fields::of(value, "an attestation")?;
+        let kind = AttestationKind::new(text(fields.required(1)?, "the kind")?)?;
+        let parts: [Value; 2] = array(fields.required(2)?, 2, "the digest")?
+            .try_into()
+            .map_err(|_| {
+                Failure::new(
+                    FailureCode::StructureWrongType,
+                    "an attestation's digest is not two items",
+                )
+            })?;
+        let [algorithm, digest] = parts;
+        let algorithm = integer(&algorithm, "the digest algorithm")?;
+        let digest = AttestationDigest::new(algorithm, &bytes(digest, "the digest")?)?;
+        let location = fields
+            .optional(3)
+            .map(|value| Location::new(text(value, "the location")?))
+            .transpose()?;
+        fields.finish()?;
+        Ok(Self {
+            kind,
+            digest,
+            location,
+        })
+    }
+}
+
+/// The attestations of a record: absent when there are none, never an empty array.
+pub(crate) fn decode_all(value: Value) -> Result<Vec<Attestation>, Failure> {
+    let attestations: Vec<Attestation> = array(value, MAX_ATTESTATIONS, "attestations")?
+        .into_iter()
+        .map(Attestation::decode)
+        .collect::<Result<_, _>>()?;
+    if attestations.is_empty() {
+        return Err(Failure::new(
+            FailureCode::StructureOutOfRange,
+            "an empty array of attestations",
+        ));
+    }
+    Ok(attestations)
+}
