@@ -4,6 +4,7 @@
 //! receipt does not contain is said to be absent, never passed over: an unwitnessed receipt is a
 //! different thing from a witnessed one, and the level says which it is.
 
+pub(crate) mod checks;
 mod report;
 mod steps;
 

@@ -1,17 +1,18 @@
 //! The steps of a verification, one function each. Spec: verification §2.
 
-use counterfoil_tlog::note::{Note, NoteError};
-use counterfoil_tlog::policy::{PolicyCheckError, Quorum};
-use counterfoil_tlog::tlog_proof::{TlogProof, TlogProofError};
-use counterfoil_tlog::tree::{Hash, leaf_hash};
+use counterfoil_tlog::note::Note;
+use counterfoil_tlog::tree::Hash;
 
+use super::checks::{
+    check_disclosures, check_log_proof, listed_key, manifest_chain, policy_failure,
+};
 use super::report::{Facts, Report, StepName};
 use crate::batch;
 use crate::commitment::{UnverifiedCommitment, VerifiedCommitment};
 use crate::digest::{CheckpointDigest, KeyThumbprint};
 use crate::failure::{Failure, FailureCode};
 use crate::keys::PublicKey;
-use crate::manifest::{UnverifiedManifest, VerifiedManifest};
+use crate::manifest::VerifiedManifest;
 use crate::names::OperatorName;
 use crate::numbers::UnixSeconds;
 use crate::receipt::Receipt;
@@ -48,35 +49,12 @@ pub(super) fn manifests(
     report: &mut Report,
 ) -> Result<Vec<VerifiedManifest>, Failure> {
     report.begin(StepName::Manifests);
-    let trusted = trust.roots(operator)?;
-    let mut chain: Vec<VerifiedManifest> = Vec::with_capacity(receipt.manifests.len());
-    for logged in &receipt.manifests {
-        let manifest = UnverifiedManifest::parse(&logged.manifest)?;
-        if manifest.operator() != operator {
-            return Err(Failure::new(
-                FailureCode::ManifestChainBroken,
-                format!(
-                    "a manifest of {}, the record is of {operator}",
-                    manifest.operator()
-                ),
-            ));
-        }
-        chain.push(match chain.last() {
-            None => manifest.verify_first(|root| trusted.contains(root))?,
-            Some(before) => manifest.verify_next(before)?,
-        });
-    }
-    match chain.last() {
-        Some(last) => report.pass(format!(
+    let chain = manifest_chain(&receipt.manifests, operator, trust)?;
+    if let Some(last) = chain.last() {
+        report.pass(format!(
             "version {} of {operator}, an unbroken chain from a trusted root key",
             last.manifest().version
-        )),
-        None => {
-            return Err(Failure::new(
-                FailureCode::ManifestChainBroken,
-                format!("no manifest of {operator}"),
-            ));
-        }
+        ));
     }
     Ok(chain)
 }
@@ -88,17 +66,7 @@ pub(super) fn key(
     report: &mut Report,
 ) -> Result<PublicKey, Failure> {
     report.begin(StepName::Key);
-    let key = manifests
-        .iter()
-        .flat_map(|manifest| &manifest.manifest().enforcers)
-        .find(|key| key.thumbprint() == kid)
-        .cloned()
-        .ok_or_else(|| {
-            Failure::new(
-                FailureCode::KeyUnknown,
-                format!("no manifest of {operator} lists enforcer key {kid}"),
-            )
-        })?;
+    let key = listed_key(manifests, operator, kid)?.clone();
     report.pass(format!("enforcer key {kid} is listed by {operator}"));
     Ok(key)
 }
@@ -126,18 +94,7 @@ pub(super) fn disclosures(
     report: &mut Report,
 ) -> Result<(), Failure> {
     report.begin(StepName::Disclosures);
-    for disclosure in &receipt.disclosures {
-        let held = record.record().disclosable(disclosure.field);
-        if held != Some(disclosure.digest()) {
-            return Err(Failure::new(
-                FailureCode::DisclosureMismatch,
-                format!(
-                    "what is disclosed is not the {} of the record",
-                    disclosure.field.name()
-                ),
-            ));
-        }
-    }
+    check_disclosures(&receipt.disclosures, record)?;
     match receipt.disclosures.as_slice() {
         [] => report.absent("nothing is disclosed; the salted digests stay closed"),
         some => {
@@ -386,49 +343,4 @@ pub(super) fn time_bounds(
         if within { "within" } else { "OUTSIDE" }
     ));
     Ok(())
-}
-
-fn check_log_proof(
-    proof: &[u8],
-    entry: &[u8],
-    trust: &Trust,
-) -> Result<(TlogProof, Quorum), Failure> {
-    let malformed = |detail: String| Failure::new(FailureCode::LogProofMalformed, detail);
-    let proof = TlogProof::parse(proof).map_err(|error| malformed(error.to_string()))?;
-    if proof.extra().is_some() {
-        // Nothing authenticates the extra line, so a receipt has none.
-        return Err(malformed("the proof has an extra line".to_owned()));
-    }
-    let quorum = proof
-        .check(&leaf_hash(entry), trust.policy())
-        .map_err(|error| match error {
-            TlogProofError::Policy(error) => policy_failure(error, trust),
-            TlogProofError::Inclusion(error) => {
-                Failure::new(FailureCode::LogPathInvalid, error.to_string())
-            }
-            error => malformed(error.to_string()),
-        })?;
-    Ok((proof, quorum))
-}
-
-fn policy_failure(error: PolicyCheckError, trust: &Trust) -> Failure {
-    let code = match &error {
-        PolicyCheckError::UnknownOrigin(_) => FailureCode::LogUnknown,
-        PolicyCheckError::Note(NoteError::BadSignature { name, .. })
-            if !trust
-                .policy()
-                .logs()
-                .iter()
-                .any(|log| log.key().name() == name) =>
-        {
-            FailureCode::CosignatureInvalid
-        }
-        PolicyCheckError::NoLogSignature(_)
-        | PolicyCheckError::Note(NoteError::BadSignature { .. }) => {
-            FailureCode::CheckpointSignatureInvalid
-        }
-        PolicyCheckError::QuorumNotMet => FailureCode::QuorumNotMet,
-        _ => FailureCode::LogProofMalformed,
-    };
-    Failure::new(code, error.to_string())
 }
