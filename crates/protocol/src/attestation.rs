@@ -77,7 +77,10 @@ impl AttestationDigest {
         let size = |_| {
             Failure::new(
                 FailureCode::StructureWrongType,
-                format!("a digest of algorithm {algorithm} is not {} bytes", digest.len()),
+                format!(
+                    "a digest of algorithm {algorithm} is not {} bytes",
+                    digest.len()
+                ),
             )
         };
         match algorithm {
