@@ -64,14 +64,7 @@ impl Receipt {
         encoder.map(|map| {
             map.key(1).text(FORMAT);
             map.key(2).bytes(&self.record);
-            let manifests = map.key(3).array(self.manifests.len());
-            for logged in &self.manifests {
-                manifests.array(2).bytes(&logged.manifest);
-                match &logged.log_proof {
-                    Some(proof) => manifests.bytes(proof),
-                    None => manifests.null(),
-                };
-            }
+            encode_manifests(map.key(3), &self.manifests);
             if let Some(batch) = &self.batch {
                 let path = map.key(4).array(batch.path.len());
                 for hash in &batch.path {
@@ -150,7 +143,20 @@ impl Receipt {
     }
 }
 
-fn logged_manifest(value: Value) -> Result<LoggedManifest, Failure> {
+/// Writes the manifests of an operator as an array.
+pub(crate) fn encode_manifests(encoder: &mut Encoder, manifests: &[LoggedManifest]) {
+    encoder.array(manifests.len());
+    for logged in manifests {
+        encoder.array(2).bytes(&logged.manifest);
+        match &logged.log_proof {
+            Some(proof) => encoder.bytes(proof),
+            None => encoder.null(),
+        };
+    }
+}
+
+/// Reads one of the manifests of an operator.
+pub(crate) fn logged_manifest(value: Value) -> Result<LoggedManifest, Failure> {
     let parts: [Value; 2] = array(value, 2, "a manifest")?.try_into().map_err(|_| {
         Failure::new(
             FailureCode::StructureWrongType,
