@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use counterfoil_protocol::digest::{RecordId, Salt};
+use counterfoil_protocol::disclosure::Disclosure;
 use counterfoil_protocol::names::{
     AgentName, OperatorName, PolicyId, PrincipalName, ReasonCode, ServerName, SessionName,
     ToolName, Verb,
@@ -57,6 +58,8 @@ pub struct Envelope {
     pub records: Vec<Arc<[u8]>>,
     /// What opens the digest of the parameters or result, so that the receiver can check it.
     pub salt: Option<Salt>,
+    /// What opens other digests of the last record, for the receiver alone.
+    pub disclosures: Vec<Disclosure>,
 }
 
 /// The most records one envelope may carry.

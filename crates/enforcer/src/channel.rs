@@ -1,14 +1,15 @@
-//! One channel: our records to a counterparty, and its records to us, each numbered without a gap
-//! and linked, each acknowledging the other side.
+//! What passes between us and one counterparty: our channel to it, and one of its channels to us
+//! for each of its enforcer keys. Each is numbered without a gap and linked, and acknowledges the
+//! other side.
 //!
 //! As TCP does, we send again whatever has not been acknowledged: it travels along with the next
 //! call. So a lost call or answer leaves no gap behind, and concurrent calls may overtake each
 //! other. Spec: mcp §4.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use counterfoil_protocol::digest::RecordId;
+use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::record::{
@@ -31,13 +32,15 @@ pub(crate) struct Channel {
     /// The number of our last record that the counterparty says it holds, without having signed
     /// for it. Such records need not travel with a call.
     held: Option<u64>,
-    /// The ids of all the counterparty's records, by number.
-    received: Vec<RecordId>,
+    /// The ids of all the counterparty's records, by number, for each of its streams.
+    received: BTreeMap<KeyThumbprint, Vec<RecordId>>,
+    /// The stream of the counterparty's that we heard from last.
+    heard_last: Option<KeyThumbprint>,
     /// Requests received and not decided yet.
     undecided: HashSet<RecordId>,
     /// Requests being decided.
     deciding: HashSet<RecordId>,
-    /// Requests that were decided before they could be taken in: they are not decided again.
+    /// Requests that are decided before they could be taken in: they are not decided again.
     decided_early: HashSet<RecordId>,
     /// Our requests that have no outcome yet.
     asked: HashSet<RecordId>,
@@ -77,13 +80,20 @@ pub(crate) enum Discontinuity {
 }
 
 impl Channel {
-    /// The link for our next record in this channel.
-    pub(crate) fn link(&self, counterparty: &OperatorName) -> ChannelLink {
+    /// The link for our next record in this channel. It acknowledges the stream that the record
+    /// answers, or else the one that we heard from last.
+    pub(crate) fn link(
+        &self,
+        counterparty: &OperatorName,
+        answers: Option<KeyThumbprint>,
+    ) -> ChannelLink {
         ChannelLink {
             counterparty: counterparty.clone(),
             sequence: ChannelSequence::new(self.sent.len() as u64),
             previous: self.sent.last().copied(),
-            acknowledged: self.received(),
+            acknowledged: answers
+                .or(self.heard_last)
+                .and_then(|stream| self.received(stream)),
         }
     }
 
@@ -101,7 +111,7 @@ impl Channel {
                 self.asked.insert(id);
             }
             Body::Decision(decision) => {
-                if let Some(request) = decision.request
+                if let Some(request) = decision.request.map(|request| request.id)
                     && !self.deciding.remove(&request)
                     && !self.undecided.remove(&request)
                 {
@@ -114,7 +124,7 @@ impl Channel {
                     self.decisions.remove(&answer.id);
                 }
             }
-            Body::Control(_) => {}
+            Body::Channel(_) | Body::Control(_) => {}
         }
     }
 
@@ -153,29 +163,42 @@ impl Channel {
         self.unacknowledged.len() - self.unacknowledged.iter().take_while(held).count()
     }
 
-    /// Our last record in this channel.
-    pub(crate) fn sent(&self) -> Option<Acknowledgement> {
-        newest(&self.sent)
+    /// Our last record in this channel, where `own` is our stream.
+    pub(crate) fn sent(&self, own: KeyThumbprint) -> Option<Acknowledgement> {
+        newest(own, &self.sent)
     }
 
     /// Whether our record with this number has this id.
-    pub(crate) fn has_sent(&self, acknowledged: Acknowledgement) -> bool {
-        at(&self.sent, acknowledged.sequence) == Some(acknowledged.id)
+    pub(crate) fn has_sent(&self, sequence: ChannelSequence, id: RecordId) -> bool {
+        at(&self.sent, sequence) == Some(id)
     }
 
-    /// The counterparty's last record without a gap before it.
-    pub(crate) fn received(&self) -> Option<Acknowledgement> {
-        newest(&self.received)
+    /// The last record of one of the counterparty's streams without a gap before it.
+    pub(crate) fn received(&self, stream: KeyThumbprint) -> Option<Acknowledgement> {
+        newest(stream, self.received.get(&stream)?)
+    }
+
+    /// The same for all of the counterparty's streams, ascending by key.
+    pub(crate) fn all_received(&self) -> Vec<Acknowledgement> {
+        self.received
+            .iter()
+            .filter_map(|(stream, ids)| newest(*stream, ids))
+            .collect()
     }
 
     /// Whether the counterparty's record with this number has been taken in, and has this id.
-    pub(crate) fn has_received(&self, sequence: ChannelSequence, id: RecordId) -> bool {
-        at(&self.received, sequence) == Some(id)
+    pub(crate) fn has_received(&self, record: Acknowledgement) -> bool {
+        let ids = self.received.get(&record.stream);
+        ids.is_some_and(|ids| at(ids, record.sequence) == Some(record.id))
     }
 
-    /// Whether the request may still be decided: it was received, and not decided before.
-    pub(crate) fn take_undecided(&mut self, request: RecordId) -> bool {
-        self.undecided.remove(&request) && self.deciding.insert(request)
+    /// Claims the request for a decision. Fails if it has been decided, or is being decided: a
+    /// request is decided once, even one that could not be taken in.
+    pub(crate) fn claim(&mut self, request: Acknowledgement) -> bool {
+        if self.undecided.remove(&request.id) {
+            return self.deciding.insert(request.id);
+        }
+        !self.has_received(request) && self.decided_early.insert(request.id)
     }
 
     /// What the counterparty said to a request of ours that has no outcome yet.
@@ -183,28 +206,37 @@ impl Channel {
         self.answers.get(&request)
     }
 
-    /// Takes in an authentic record of the counterparty. Says whether it is new.
-    pub(crate) fn receive(&mut self, id: RecordId, record: &Record) -> Result<bool, Discontinuity> {
+    /// Takes in an authentic record of one of the counterparty's streams, where `own` is ours.
+    /// Says whether it is new.
+    pub(crate) fn receive(
+        &mut self,
+        own: KeyThumbprint,
+        stream: KeyThumbprint,
+        id: RecordId,
+        record: &Record,
+    ) -> Result<bool, Discontinuity> {
         let Some(link) = record.channel() else {
             return Ok(false);
         };
         let sequence = link.sequence;
-        if let Some(known) = at(&self.received, sequence) {
+        let received = self.received.get(&stream).map_or(&[][..], Vec::as_slice);
+        if let Some(known) = at(received, sequence) {
             return if known == id {
                 Ok(false)
             } else {
                 Err(Discontinuity::Fork { sequence })
             };
         }
-        let expected = ChannelSequence::new(self.received.len() as u64);
+        let expected = ChannelSequence::new(received.len() as u64);
         if sequence > expected {
             return Err(Discontinuity::Gap { expected });
         }
-        if link.previous != self.received.last().copied() {
+        if link.previous != received.last().copied() {
             return Err(Discontinuity::Fork { sequence });
         }
-        if let Some(acknowledged) = link.acknowledged {
-            if !self.has_sent(acknowledged) {
+        // What it has of our other streams is their business.
+        if let Some(acknowledged) = link.acknowledged.filter(|ack| ack.stream == own) {
+            if !self.has_sent(acknowledged.sequence, acknowledged.id) {
                 return Err(Discontinuity::Acknowledgement);
             }
             while let Some(first) = self.unacknowledged.front()
@@ -213,7 +245,8 @@ impl Channel {
                 self.unacknowledged.pop_front();
             }
         }
-        self.received.push(id);
+        self.received.entry(stream).or_default().push(id);
+        self.heard_last = Some(stream);
         self.note(id, record);
         Ok(true)
     }
@@ -226,7 +259,8 @@ impl Channel {
                 }
             }
             Body::Decision(decision) => {
-                if let Some(request) = decision.request.filter(|id| self.asked.contains(id))
+                if let Some(request) = decision.request.map(|request| request.id)
+                    && self.asked.contains(&request)
                     && !self.answers.contains_key(&request)
                 {
                     self.decisions.insert(id, request);
@@ -248,7 +282,7 @@ impl Channel {
                     answer.outcome = Some((id, outcome.clone()));
                 }
             }
-            Body::Control(_) => {}
+            Body::Channel(_) | Body::Control(_) => {}
         }
     }
 }
@@ -263,9 +297,10 @@ fn at(ids: &[RecordId], sequence: ChannelSequence) -> Option<RecordId> {
     ids.get(usize::try_from(sequence.get()).ok()?).copied()
 }
 
-fn newest(ids: &[RecordId]) -> Option<Acknowledgement> {
+fn newest(stream: KeyThumbprint, ids: &[RecordId]) -> Option<Acknowledgement> {
     let id = *ids.last()?;
     Some(Acknowledgement {
+        stream,
         sequence: ChannelSequence::new((ids.len() as u64).checked_sub(1)?),
         id,
     })

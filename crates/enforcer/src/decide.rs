@@ -3,7 +3,9 @@
 use counterfoil_durable::committer::Ticket;
 use counterfoil_protocol::digest::{ContentDigest, RecordId, Salt};
 use counterfoil_protocol::disclosure::DisclosedField;
-use counterfoil_protocol::names::{OperatorName, PolicyId, ReasonCode, Tier};
+use counterfoil_protocol::names::{
+    AgentName, OperatorName, PolicyId, PrincipalName, ReasonCode, SessionName, Tier,
+};
 use counterfoil_protocol::numbers::{Amount, UnixMillis};
 use counterfoil_protocol::record::{
     Action, Actor, Body, Decision, Evaluation, MAX_POLICIES, Request, Reservation, Verdict,
@@ -80,6 +82,41 @@ struct Ruling {
     instead: Option<String>,
 }
 
+/// Everything about a call that goes into its record.
+struct Judged {
+    arrival: Option<Arrival>,
+    actor: Actor,
+    parameters: ContentDigest,
+    salt: Salt,
+    openings: Vec<Opening>,
+    ruling: Ruling,
+    input: Option<ContentDigest>,
+    now: UnixMillis,
+}
+
+/// Who acts: what the record says, and the names as far as we know them.
+pub(crate) struct People {
+    pub(crate) actor: Actor,
+    pub(crate) on_behalf_of: Option<PrincipalName>,
+    pub(crate) session: Option<SessionName>,
+}
+
+impl People {
+    /// When it is not known who sent a call.
+    fn unknown(operator: &OperatorName) -> Self {
+        Self {
+            actor: Actor {
+                operator: operator.clone(),
+                agent: AgentName::literal("(unknown)"),
+                on_behalf_of: None,
+                session: None,
+            },
+            on_behalf_of: None,
+            session: None,
+        }
+    }
+}
+
 impl Enforcer {
     /// Decides a call. The answer counts once it is durable: see [`Pending`].
     ///
@@ -91,16 +128,17 @@ impl Enforcer {
             Party::Incoming { envelope } => Some(incoming::check(&self.core, *envelope)),
             Party::Local { .. } | Party::Outgoing { .. } => None,
         };
-        let actor = self.actor(call, party, incoming.as_ref());
+        let keep = self.core.keep_clear_text;
+        let mut openings = Vec::new();
+        let people = self.people(call, party, incoming.as_ref(), &mut openings)?;
         let now = self.core.environment.clock.now();
         let salt = match incoming.as_ref().and_then(|incoming| incoming.salt) {
             Some(salt) => salt,
             None => self.core.environment.salt()?,
         };
-        let keep = self.core.keep_clear_text;
         let (parameters, opening) =
             Opening::seal(DisclosedField::Parameters, salt, call.parameters, keep);
-        let mut openings = vec![opening];
+        openings.push(opening);
 
         // Everything the other operator sent is checked before anything else runs.
         let arrival = match incoming {
@@ -111,42 +149,75 @@ impl Enforcer {
         let (ruling, input) = match refused {
             Some(refusal) => (Ruling::refused(refusal.reason, refusal.explanation), None),
             None => {
-                let (ruling, digest, opening) = self.evaluate(call, party, &actor, now)?;
+                let (ruling, digest, opening) = self.evaluate(call, party, &people, now)?;
                 openings.push(opening);
                 (ruling, Some(digest))
             }
         };
-        self.record(
-            call, party, arrival, actor, parameters, salt, openings, ruling, input, now,
-        )
+        let judged = Judged {
+            arrival,
+            actor: people.actor,
+            parameters,
+            salt,
+            openings,
+            ruling,
+            input,
+            now,
+        };
+        self.record(call, party, judged)
     }
 
-    fn actor(&self, call: &Call<'_>, party: &Party<'_>, incoming: Option<&Incoming>) -> Actor {
-        match (party, incoming) {
-            (Party::Local { agent } | Party::Outgoing { agent, .. }, _) => Actor {
+    /// Who acts. People stand in the record as salted digests; what opens them is kept beside it.
+    fn people(
+        &self,
+        call: &Call<'_>,
+        party: &Party<'_>,
+        incoming: Option<&Incoming>,
+        openings: &mut Vec<Opening>,
+    ) -> Result<People, EnforcerError> {
+        let agent = match party {
+            Party::Local { agent } | Party::Outgoing { agent, .. } => agent.clone(),
+            Party::Incoming { .. } => {
+                return Ok(incoming
+                    .and_then(Incoming::people)
+                    .unwrap_or_else(|| People::unknown(&self.core.identity.operator)));
+            }
+        };
+        let mut seal = |field, name: Option<&str>| {
+            let Some(name) = name else { return Ok(None) };
+            let salt = self.core.environment.salt()?;
+            let keep = self.core.keep_clear_text;
+            let (digest, opening) = Opening::seal(field, salt, name.as_bytes(), keep);
+            openings.push(opening);
+            Ok::<_, EnforcerError>(Some(digest))
+        };
+        let person = call.on_behalf_of.as_ref().map(PrincipalName::as_str);
+        let session = call.session.as_ref().map(SessionName::as_str);
+        Ok(People {
+            actor: Actor {
                 operator: self.core.identity.operator.clone(),
-                agent: agent.clone(),
-                on_behalf_of: call.on_behalf_of.clone(),
-                session: call.session.clone(),
+                agent,
+                on_behalf_of: seal(DisclosedField::OnBehalfOf, person)?,
+                session: seal(DisclosedField::Session, session)?,
             },
-            (Party::Incoming { .. }, incoming) => incoming
-                .and_then(Incoming::actor)
-                .unwrap_or_else(|| incoming::unknown_actor(&self.core.identity.operator)),
-        }
+            on_behalf_of: call.on_behalf_of.clone(),
+            session: call.session.clone(),
+        })
     }
 
     fn evaluate(
         &self,
         call: &Call<'_>,
         party: &Party<'_>,
-        actor: &Actor,
+        people: &People,
         now: UnixMillis,
     ) -> Result<(Ruling, ContentDigest, Opening), EnforcerError> {
+        let actor = &people.actor;
         let input = EvaluationInput {
             operator: &actor.operator,
             agent: &actor.agent,
-            on_behalf_of: actor.on_behalf_of.as_ref(),
-            session: actor.session.as_ref(),
+            on_behalf_of: people.on_behalf_of.as_ref(),
+            session: people.session.as_ref(),
             server: &call.server,
             verb: &call.verb,
             tool: &call.tool,
@@ -169,27 +240,27 @@ impl Enforcer {
     }
 
     /// Makes the record, under the lock, and signs it after.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parts of one record, used once"
-    )]
     fn record(
         &self,
         call: &Call<'_>,
         party: &Party<'_>,
-        arrival: Option<Arrival>,
-        actor: Actor,
-        parameters: ContentDigest,
-        salt: Salt,
-        openings: Vec<Opening>,
-        mut ruling: Ruling,
-        input: Option<ContentDigest>,
-        now: UnixMillis,
+        judged: Judged,
     ) -> Result<Pending, EnforcerError> {
+        let Judged {
+            arrival,
+            actor,
+            parameters,
+            salt,
+            openings,
+            mut ruling,
+            input,
+            now,
+        } = judged;
         let core = &self.core;
         let mut stream = core.stream();
         core.check_open(&stream)?;
         let request = arrival.as_ref().and_then(|arrival| arrival.request);
+        let asked_by = arrival.as_ref().and_then(|arrival| arrival.stream);
         let counterparty: Option<OperatorName> = match party {
             Party::Outgoing { counterparty, .. } => Some((*counterparty).clone()),
             Party::Incoming { .. } => arrival.and_then(|arrival| arrival.counterparty),
@@ -231,27 +302,31 @@ impl Enforcer {
             Some(_) if leaves && ruling.verdict == Verdict::Deny => None,
             // Nor does one more record go where too many wait already.
             Some(_) if crowded => None,
-            Some(name) => Some(stream.channel(name).link(name)),
+            Some(name) => Some(stream.channel(name).link(name, asked_by)),
             None => None,
         };
         let in_channel = channel.is_some();
         let body = match channel {
             Some(channel) if leaves => Body::Request(Request {
                 channel,
+                contract: None,
                 actor,
                 action,
                 parameters,
                 evaluation,
                 reservations: reservations.clone(),
+                attestations: Vec::new(),
             }),
             channel => Body::Decision(Decision {
                 channel,
                 request,
+                contract: None,
                 actor,
                 action,
                 parameters,
                 evaluation,
                 reservations: reservations.clone(),
+                attestations: Vec::new(),
             }),
         };
         let appended = core.append_at(&mut stream, now, body, openings)?;
@@ -268,6 +343,7 @@ impl Enforcer {
                 written.bytes,
                 sequence,
                 counterparty,
+                asked_by,
                 leaves,
                 salt,
                 reservations,
@@ -339,7 +415,11 @@ impl Core {
             .iter()
             .filter_map(|sent| sent.bytes.wait().cloned())
             .collect();
-        Envelope { records, salt }
+        Envelope {
+            records,
+            salt,
+            disclosures: Vec::new(),
+        }
     }
 }
 

@@ -53,8 +53,15 @@ pub struct Settings {
     pub environment: Environment,
 }
 
-/// Our last record in a channel, and the counterparty's.
-pub type ChannelHeads = (Option<Acknowledgement>, Option<Acknowledgement>);
+/// Both ends of what passes between us and a counterparty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelHeads {
+    /// Our last record.
+    pub sent: Option<Acknowledgement>,
+    /// The last record of each of the counterparty's streams without a gap before it, ascending
+    /// by key.
+    pub received: Vec<Acknowledgement>,
+}
 
 /// What an enforcer found when it started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,8 +228,7 @@ impl Enforcer {
         self.core.stream().blocked = blocked;
     }
 
-    /// Both heads of the channel to a counterparty: our last record, and the last of theirs
-    /// without a gap before it. Both are durable.
+    /// The heads of the channels between us and a counterparty. All are durable.
     ///
     /// # Errors
     /// [`EnforcerError::Blocked`] before this run has begun, or an error of the journal.
@@ -234,8 +240,11 @@ impl Enforcer {
             let stream = self.core.stream();
             self.core.check_begun(&stream)?;
             match stream.channels.get(counterparty) {
-                Some(channel) => (channel.sent(), channel.received()),
-                None => (None, None),
+                Some(channel) => ChannelHeads {
+                    sent: channel.sent(self.core.identity.kid),
+                    received: channel.all_received(),
+                },
+                None => ChannelHeads::default(),
             }
         };
         self.core.flush()?;

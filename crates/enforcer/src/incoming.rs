@@ -2,13 +2,18 @@
 //!
 //! Spec: mcp §5 (the checks, in order, and their reason codes).
 
-use counterfoil_protocol::digest::{ContentDigest, RecordId, Salt};
-use counterfoil_protocol::names::{AgentName, OperatorName, ReasonCode};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, Salt};
+use counterfoil_protocol::disclosure::{DisclosedField, Disclosure};
+use counterfoil_protocol::level::Level;
+use counterfoil_protocol::names::{OperatorName, PrincipalName, ReasonCode, SessionName};
 use counterfoil_protocol::numbers::UnixMillis;
-use counterfoil_protocol::record::{Actor, Body, Request, UnverifiedRecord, VerifiedRecord};
+use counterfoil_protocol::record::{
+    Acknowledgement, Body, DecidedRequest, Request, UnverifiedRecord, VerifiedRecord,
+};
 
 use crate::call::{Call, Envelope, MAX_ENVELOPE_RECORDS};
 use crate::channel::Discontinuity;
+use crate::decide::People;
 use crate::enforcer::{Core, Enforcer};
 use crate::error::{Blocked, EnforcerError};
 use crate::journal::{Item, Received};
@@ -26,6 +31,7 @@ pub(crate) struct Incoming {
     counterparty: Option<OperatorName>,
     records: Vec<(VerifiedRecord, Vec<u8>)>,
     pub(crate) salt: Option<Salt>,
+    disclosures: Vec<Disclosure>,
     refusal: Option<Refusal>,
 }
 
@@ -34,8 +40,10 @@ pub(crate) struct Incoming {
 pub(crate) struct Arrival {
     /// The operator, once its signature is beyond doubt.
     pub(crate) counterparty: Option<OperatorName>,
-    /// The request that the call is about, when it is authentic.
-    pub(crate) request: Option<RecordId>,
+    /// The stream that the call came from.
+    pub(crate) stream: Option<KeyThumbprint>,
+    /// The request that is to be decided; none when it is not authentic or was decided before.
+    pub(crate) request: Option<DecidedRequest>,
     pub(crate) refusal: Option<Refusal>,
 }
 
@@ -50,20 +58,11 @@ pub(crate) fn check(core: &Core, envelope: Option<&Envelope>) -> Incoming {
         return incoming;
     };
     incoming.salt = envelope.salt;
+    incoming.disclosures.clone_from(&envelope.disclosures);
     if let Err(refusal) = incoming.verify(core, envelope) {
         incoming.refusal = Some(refusal);
     }
     incoming
-}
-
-/// The actor of a call whose sender is not known.
-pub(crate) fn unknown_actor(operator: &OperatorName) -> Actor {
-    Actor {
-        operator: operator.clone(),
-        agent: AgentName::literal("(unknown)"),
-        on_behalf_of: None,
-        session: None,
-    }
 }
 
 impl Incoming {
@@ -96,11 +95,16 @@ impl Incoming {
                 ));
             };
             // What is sent again has been verified before.
+            let this = Acknowledgement {
+                stream: record.kid(),
+                sequence: link.sequence,
+                id: record.id(),
+            };
             let known = core
                 .stream()
                 .channels
                 .get(record.issuer())
-                .is_some_and(|channel| channel.has_received(link.sequence, record.id()));
+                .is_some_and(|channel| channel.has_received(this));
             if known && index != last {
                 continue;
             }
@@ -127,9 +131,22 @@ impl Incoming {
         Ok(())
     }
 
-    /// The actor of the request, when it is authentic.
-    pub(crate) fn actor(&self) -> Option<Actor> {
-        self.request().map(|(_, request)| request.actor.clone())
+    /// Who acts according to the request, when it is authentic. Its people are known as far as
+    /// they were disclosed to us.
+    pub(crate) fn people(&self) -> Option<People> {
+        let (record, request) = self.request()?;
+        let name = |field| {
+            let disclosure = self.disclosures.iter().find(|one| one.field == field)?;
+            let held = record.record().disclosable(field);
+            (held == Some(disclosure.digest()))
+                .then(|| String::from_utf8(disclosure.content.clone()).ok())?
+        };
+        Some(People {
+            actor: request.actor.clone(),
+            on_behalf_of: name(DisclosedField::OnBehalfOf)
+                .and_then(|name| PrincipalName::new(name).ok()),
+            session: name(DisclosedField::Session).and_then(|name| SessionName::new(name).ok()),
+        })
     }
 
     fn request(&self) -> Option<(&VerifiedRecord, &Request)> {
@@ -154,6 +171,7 @@ impl Incoming {
             // A signature that failed names nobody; one that holds names its operator.
             return Ok(Arrival {
                 counterparty: None,
+                stream: None,
                 request: None,
                 refusal: Some(refusal),
             });
@@ -162,16 +180,23 @@ impl Incoming {
             let refusal = Refusal::new("evidence_missing", "no record came".to_owned());
             return Ok(Arrival {
                 counterparty: None,
+                stream: None,
                 request: None,
                 refusal: Some(refusal),
             });
         };
+        let stream = self.records.last().map(|(record, _)| record.kid());
         let request = self.request().map(|(record, request)| {
             let refusal = judge(record, request, &counterparty, call, parameters, now, core);
-            (record.id(), refusal)
+            let asked = Acknowledgement {
+                stream: record.kid(),
+                sequence: request.channel.sequence,
+                id: record.id(),
+            };
+            (asked, refusal)
         });
         let joined = join(core, &counterparty, &self.records)?;
-        let Some((id, refusal)) = request else {
+        let Some((asked, refusal)) = request else {
             let refusal = joined.err().unwrap_or_else(|| {
                 Refusal::new(
                     "evidence_malformed",
@@ -180,22 +205,29 @@ impl Incoming {
             });
             return Ok(Arrival {
                 counterparty: Some(counterparty),
+                stream,
                 request: None,
                 refusal: Some(refusal),
             });
         };
-        let first_time = core.stream().channel(&counterparty).take_undecided(id);
+        let first_time = core.stream().channel(&counterparty).claim(asked);
         let refusal = match joined {
             Err(refusal) => Some(refusal),
             Ok(()) if !first_time => Some(Refusal::new(
                 "request_replayed",
-                format!("request {id} has been decided already"),
+                format!("request {} has been decided already", asked.id),
             )),
             Ok(()) => refusal,
         };
+        // Whoever decides one request twice contradicts itself: a repeat is refused as no request.
+        let request = first_time.then_some(DecidedRequest {
+            id: asked.id,
+            evidence: Level::Signed,
+        });
         Ok(Arrival {
             counterparty: Some(counterparty),
-            request: Some(id),
+            stream,
+            request,
             refusal,
         })
     }
@@ -273,7 +305,7 @@ pub(crate) fn join(
             operator: counterparty.clone(),
             bytes: bytes.clone(),
         };
-        match channel.receive(record.id(), record.record()) {
+        match channel.receive(core.identity.kid, record.kid(), record.id(), record.record()) {
             Ok(true) => received.push(kept()),
             Ok(false) => {}
             Err(discontinuity) => {
@@ -376,6 +408,7 @@ impl Enforcer {
         Ok(Envelope {
             records,
             salt: None,
+            disclosures: Vec::new(),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use counterfoil_durable::committer::Ticket;
-use counterfoil_protocol::digest::{ContentDigest, RecordId, Salt};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId, Salt};
 use counterfoil_protocol::disclosure::{DisclosedField, salted_digest};
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::Sequence;
@@ -28,6 +28,8 @@ pub struct Permit {
     bytes: Arc<[u8]>,
     sequence: Sequence,
     counterparty: Option<OperatorName>,
+    /// The counterparty's stream that asked.
+    asked_by: Option<KeyThumbprint>,
     outgoing: bool,
     salt: Salt,
     reservations: Vec<Reservation>,
@@ -88,6 +90,7 @@ impl Permit {
         bytes: Arc<[u8]>,
         sequence: Sequence,
         counterparty: Option<OperatorName>,
+        asked_by: Option<KeyThumbprint>,
         outgoing: bool,
         salt: Salt,
         reservations: Vec<Reservation>,
@@ -98,6 +101,7 @@ impl Permit {
             bytes,
             sequence,
             counterparty,
+            asked_by,
             outgoing,
             salt,
             reservations,
@@ -302,7 +306,7 @@ impl Permit {
         let channel = self
             .counterparty
             .as_ref()
-            .map(|name| stream.channel(name).link(name));
+            .map(|name| stream.channel(name).link(name, self.asked_by));
         let body = Body::Outcome(Outcome {
             channel,
             decision: self.record,
@@ -310,6 +314,7 @@ impl Permit {
             status: completion.status,
             result,
             settlements,
+            attestations: Vec::new(),
         });
         let appended = core.append(&mut stream, body, openings)?;
         drop(stream);

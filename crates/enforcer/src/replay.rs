@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use counterfoil_protocol::batch::BatchTree;
 use counterfoil_protocol::commitment::UnverifiedCommitment;
-use counterfoil_protocol::digest::{CheckpointDigest, CommitmentDigest};
+use counterfoil_protocol::digest::{CheckpointDigest, CommitmentDigest, KeyThumbprint};
 use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::{BatchNumber, Sequence};
@@ -66,8 +66,9 @@ pub(crate) fn replay_with(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Stream, EnforcerError> {
     let mut stream = Stream::new(ledger);
-    let mut acknowledged: BTreeMap<OperatorName, Acknowledgement> = BTreeMap::new();
-    let seen = acknowledged_by_counterparties(reader)?;
+    let mut acknowledged: BTreeMap<(OperatorName, KeyThumbprint), Acknowledgement> =
+        BTreeMap::new();
+    let seen = acknowledged_by_counterparties(reader, identity.kid)?;
     let gone = Arc::new(Slot::default());
     gone.abandon();
     let mut batches = Batches::open(reader, key)?;
@@ -89,7 +90,7 @@ pub(crate) fn replay_with(
             if let Some(link) = content.channel()
                 && let Some(ack) = link.acknowledged
             {
-                acknowledged.insert(link.counterparty.clone(), ack);
+                acknowledged.insert((link.counterparty.clone(), ack.stream), ack);
             }
             stream.last_time = content.time;
             let settled = content.channel().is_some_and(|link| {
@@ -114,7 +115,7 @@ pub(crate) fn replay_with(
         ));
     }
     (stream.unsealed, stream.unlogged) = batches.finish(stream.next)?;
-    replay_received(reader, &mut stream)?;
+    replay_received(reader, identity.kid, &mut stream)?;
     check_acknowledged(&stream, &acknowledged)?;
     stream.beacon = newest_beacon(reader)?;
     Ok(stream)
@@ -136,7 +137,7 @@ pub(crate) fn resolve_open_calls(core: &Core) -> Result<u64, EnforcerError> {
         let channel = call
             .counterparty
             .as_ref()
-            .map(|name| stream.channel(name).link(name));
+            .map(|name| stream.channel(name).link(name, call.asked_by));
         // Whatever it was may have been done: what was set aside counts as used.
         let settlements = stream.ledger.settlements(&call.reservations, true);
         let body = Body::Outcome(Outcome {
@@ -146,6 +147,7 @@ pub(crate) fn resolve_open_calls(core: &Core) -> Result<u64, EnforcerError> {
             status: OutcomeStatus::Unknown,
             result: None,
             settlements,
+            attestations: Vec::new(),
         });
         let written = core
             .append(&mut stream, body, Vec::new())?
@@ -181,7 +183,7 @@ fn own_record(
     }
     if let Some(link) = content.channel() {
         let known = stream.channels.get(&link.counterparty);
-        let expected = known.map(|channel| channel.link(&link.counterparty));
+        let expected = known.map(|channel| channel.link(&link.counterparty, None));
         let follows = match &expected {
             Some(expected) => {
                 expected.sequence == link.sequence && expected.previous == link.previous
@@ -308,6 +310,7 @@ impl<'a> Batches<'a> {
 /// Up to which of our records each counterparty has acknowledged.
 fn acknowledged_by_counterparties(
     reader: &JournalReader,
+    own: KeyThumbprint,
 ) -> Result<BTreeMap<OperatorName, u64>, EnforcerError> {
     let mut seen: BTreeMap<OperatorName, u64> = BTreeMap::new();
     let mut after = 0;
@@ -322,7 +325,9 @@ fn acknowledged_by_counterparties(
                 continue;
             };
             let link = record.unverified_content().channel();
-            if let Some(acknowledged) = link.and_then(|link| link.acknowledged) {
+            if let Some(acknowledged) = link.and_then(|link| link.acknowledged)
+                && acknowledged.stream == own
+            {
                 let seen = seen.entry(row.operator).or_default();
                 *seen = acknowledged.sequence.get().max(*seen);
             }
@@ -332,7 +337,11 @@ fn acknowledged_by_counterparties(
 
 /// Takes in what other operators sent. Their signatures were verified before it was written, and
 /// are verified again by `journal verify`, which has their manifests.
-fn replay_received(reader: &JournalReader, stream: &mut Stream) -> Result<(), EnforcerError> {
+fn replay_received(
+    reader: &JournalReader,
+    own: KeyThumbprint,
+    stream: &mut Stream,
+) -> Result<(), EnforcerError> {
     let mut after = 0;
     loop {
         let page = reader.received(after, PAGE)?;
@@ -348,9 +357,12 @@ fn replay_received(reader: &JournalReader, stream: &mut Stream) -> Result<(), En
                 )));
             }
             // Only what continued its channel is in this table.
-            let taken = stream
-                .channel(&row.operator)
-                .receive(record.id(), record.unverified_content());
+            let taken = stream.channel(&row.operator).receive(
+                own,
+                record.kid(),
+                record.id(),
+                record.unverified_content(),
+            );
             if !matches!(taken, Ok(true)) {
                 return Err(broken(match taken {
                     Err(Discontinuity::Acknowledgement) => format!(
@@ -371,11 +383,11 @@ fn replay_received(reader: &JournalReader, stream: &mut Stream) -> Result<(), En
 /// Whatever our records acknowledge, we must have received: that very record.
 fn check_acknowledged(
     stream: &Stream,
-    acknowledged: &BTreeMap<OperatorName, Acknowledgement>,
+    acknowledged: &BTreeMap<(OperatorName, KeyThumbprint), Acknowledgement>,
 ) -> Result<(), EnforcerError> {
-    for (operator, last) in acknowledged {
+    for ((operator, _), last) in acknowledged {
         let channel = stream.channels.get(operator);
-        if !channel.is_some_and(|channel| channel.has_received(last.sequence, last.id)) {
+        if !channel.is_some_and(|channel| channel.has_received(*last)) {
             return Err(broken(format!(
                 "a record acknowledges record {} of `{operator}`, which is missing",
                 last.sequence

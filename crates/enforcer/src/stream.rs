@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use counterfoil_durable::committer::{Committer, Ticket};
-use counterfoil_protocol::digest::RecordId;
+use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::{Sequence, UnixMillis};
 use counterfoil_protocol::record::{Beacon, Body, PreparedRecord, Record, Reservation, Verdict};
@@ -43,6 +43,8 @@ pub(crate) struct Stream {
 #[derive(Clone, Debug)]
 pub(crate) struct OpenCall {
     pub(crate) counterparty: Option<OperatorName>,
+    /// The counterparty's stream that asked.
+    pub(crate) asked_by: Option<KeyThumbprint>,
     pub(crate) reservations: Vec<Reservation>,
 }
 
@@ -166,10 +168,22 @@ impl Stream {
                 id,
                 OpenCall {
                     counterparty: record.channel().map(|link| link.counterparty.clone()),
+                    asked_by: asked_by(record),
                     reservations: record.reservations().to_vec(),
                 },
             );
         }
+    }
+}
+
+/// The counterparty's stream whose request a decision of ours answers: it acknowledges it.
+fn asked_by(record: &Record) -> Option<KeyThumbprint> {
+    match &record.body {
+        Body::Decision(decision) => {
+            let acknowledged = decision.channel.as_ref()?.acknowledged?;
+            Some(acknowledged.stream)
+        }
+        _ => None,
     }
 }
 

@@ -17,6 +17,7 @@ use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::leaf_hash;
 
 use crate::error::EnforcerError;
+use crate::channel::Channel;
 use crate::journal::{JournalReader, Opening};
 use crate::ledger::Ledger;
 use crate::operators::Operators;
@@ -133,7 +134,8 @@ impl JournalReport {
                 continue;
             };
             let channel = stream.channels.get(counterparty);
-            if !channel.is_some_and(|channel| channel.has_sent(*acknowledged)) {
+            let holds = |channel: &Channel| channel.has_sent(acknowledged.sequence, acknowledged.id);
+            if acknowledged.stream == self.kid && !channel.is_some_and(holds) {
                 self.add(
                     "counterparty",
                     format!(
@@ -171,7 +173,19 @@ fn verify_openings(
                 let opens = opening
                     .and_then(Opening::disclosure)
                     .is_none_or(|disclosure| Some(disclosure.digest()) == held);
-                if held.is_some() != opening.is_some() || !opens {
+                // Terms and people of a counterparty's request may be known to it alone.
+                let ours = !matches!(
+                    field,
+                    DisclosedField::Contract
+                        | DisclosedField::OnBehalfOf
+                        | DisclosedField::Session
+                );
+                let fits = match (held, opening) {
+                    (Some(_), None) => !ours,
+                    (None, Some(_)) => false,
+                    _ => true,
+                };
+                if !fits || !opens {
                     report.add(
                         "openings",
                         format!(

@@ -55,11 +55,11 @@ fn a_call_crosses_and_both_halves_match() {
         assert_eq!(acme.waiting(&name("globex.example")), 1, "round {round}");
         assert_eq!(globex.waiting(&name("acme.example")), 2);
     }
-    let (sent, received) = acme.channel_heads(&name("globex.example")).unwrap();
-    assert_eq!(sent.unwrap().sequence.get(), 5);
+    let heads = acme.channel_heads(&name("globex.example")).unwrap();
+    assert_eq!(heads.sent.unwrap().sequence.get(), 5);
     assert_eq!(
-        received,
-        globex.channel_heads(&name("acme.example")).unwrap().0
+        heads.received.last().copied(),
+        globex.channel_heads(&name("acme.example")).unwrap().sent
     );
 }
 
@@ -133,7 +133,7 @@ fn what_is_wrong_with_a_request_is_named() {
 
     let back = Envelope {
         records: alone.records.clone(),
-        salt: None,
+        ..Envelope::default()
     };
     let own = acme.authorize(
         &call("read", PARAMETERS),
@@ -234,11 +234,11 @@ fn concurrent_calls_overtake_each_other() {
             });
         }
     });
-    let (sent, received) = acme.channel_heads(&name("globex.example")).unwrap();
-    assert_eq!(sent.unwrap().sequence.get(), 16 * 20 * 2 - 1);
+    let heads = acme.channel_heads(&name("globex.example")).unwrap();
+    assert_eq!(heads.sent.unwrap().sequence.get(), 16 * 20 * 2 - 1);
     assert_eq!(
-        received,
-        globex.channel_heads(&name("acme.example")).unwrap().0
+        heads.received.last().copied(),
+        globex.channel_heads(&name("acme.example")).unwrap().sent
     );
 }
 
@@ -275,8 +275,8 @@ fn lost_calls_and_answers_leave_no_gap() {
     assert_eq!(globex.ingest(&rest).unwrap(), name("acme.example"));
     assert_eq!(globex.ingest(&rest).unwrap(), name("acme.example"));
     assert_eq!(
-        globex.channel_heads(&name("acme.example")).unwrap().1,
-        acme.channel_heads(&name("globex.example")).unwrap().0
+        globex.channel_heads(&name("acme.example")).unwrap().received,
+        Vec::from_iter(acme.channel_heads(&name("globex.example")).unwrap().sent)
     );
 }
 
@@ -301,7 +301,7 @@ fn records_of_a_stranger_are_refused() {
             Arc::clone(&envelope.records[0]),
             globex_record(&world, &globex),
         ],
-        salt: None,
+        ..Envelope::default()
     };
     assert_eq!(
         denied(hear(&globex, "read", PARAMETERS, &mixed))
@@ -377,6 +377,7 @@ fn a_lying_acknowledgement_is_refused_and_survives_a_restart() {
                 sequence: ChannelSequence::new(0),
                 previous: None,
                 acknowledged: Some(Acknowledgement {
+                    stream: globex.kid(),
                     sequence: ChannelSequence::new(99),
                     id: RecordId::from_bytes([9; 32]),
                 }),
@@ -386,6 +387,7 @@ fn a_lying_acknowledgement_is_refused_and_survives_a_restart() {
             status: OutcomeStatus::Unknown,
             result: None,
             settlements: Vec::new(),
+            attestations: Vec::new(),
         }),
     };
     let lie = record
@@ -393,7 +395,7 @@ fn a_lying_acknowledgement_is_refused_and_survives_a_restart() {
         .sign(&acme);
     let envelope = Envelope {
         records: vec![lie.into()],
-        salt: None,
+        ..Envelope::default()
     };
     for _ in 0..2 {
         let refused = globex.ingest(&envelope).unwrap_err();

@@ -1,14 +1,16 @@
 //! The value of the evidence member: an [`Envelope`] as JSON.
 //!
-//! `{"records":["<base64>",…],"salt":"<base64 of 16 bytes>"}`, without white space, base64 of the
-//! standard alphabet with padding. Reading is strict: exactly these members, `salt` optional,
-//! nothing twice, no bits left over. Spec: mcp §3.
+//! `{"records":["<base64>",…],"salt":"<base64 of 16 bytes>","disclosures":["<base64>",…]}`, without
+//! white space, base64 of the standard alphabet with padding. Reading is strict: exactly these
+//! members, the last two optional, nothing twice, no bits left over. Spec: mcp §3.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use counterfoil_enforcer::call::{Envelope, MAX_ENVELOPE_RECORDS};
 use counterfoil_protocol::cose::MAX_BYTES as MAX_RECORD_BYTES;
 use counterfoil_protocol::digest::Salt;
+use counterfoil_protocol::disclosure::Disclosure;
+use counterfoil_protocol::receipt::MAX_DISCLOSURES;
 use serde::Deserialize;
 
 /// Why a value is not an envelope.
@@ -38,6 +40,18 @@ pub fn encode(envelope: &Envelope) -> Vec<u8> {
         out.push_str(",\"salt\":\"");
         STANDARD.encode_string(salt.as_bytes(), &mut out);
         out.push('"');
+    }
+    for (index, disclosure) in envelope.disclosures.iter().enumerate() {
+        out.push_str(if index == 0 {
+            ",\"disclosures\":[\""
+        } else {
+            ",\""
+        });
+        STANDARD.encode_string(disclosure.encode(), &mut out);
+        out.push('"');
+    }
+    if !envelope.disclosures.is_empty() {
+        out.push(']');
     }
     out.push('}');
     out.into_bytes()
@@ -82,7 +96,28 @@ pub fn decode(value: &[u8]) -> Result<Envelope, EvidenceError> {
             }
         })
         .transpose()?;
-    Ok(Envelope { records, salt })
+    let disclosures = match members.disclosures {
+        None => Vec::new(),
+        Some(texts) if texts.is_empty() || texts.len() > MAX_DISCLOSURES => {
+            return Err(EvidenceError(format!("{} disclosures", texts.len())));
+        }
+        Some(texts) => texts
+            .iter()
+            .map(|text| disclosure(text))
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(Envelope {
+        records,
+        salt,
+        disclosures,
+    })
+}
+
+fn disclosure(text: &str) -> Result<Disclosure, EvidenceError> {
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|_| EvidenceError("a disclosure is not strict base64".into()))?;
+    Disclosure::parse(&bytes).map_err(|failure| EvidenceError(format!("a disclosure: {failure}")))
 }
 
 #[derive(Deserialize)]
@@ -91,21 +126,32 @@ struct Members {
     records: Vec<String>,
     #[serde(default, deserialize_with = "present")]
     salt: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    disclosures: Option<Vec<String>>,
 }
 
 /// A member that may be missing but not null.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
+    use counterfoil_protocol::disclosure::DisclosedField;
+
     use super::*;
 
     fn envelope() -> Envelope {
         Envelope {
             records: vec![vec![0xff, 0x00, 0x10].into(), vec![].into()],
             salt: Some(Salt::from_bytes([7; 16])),
+            disclosures: vec![Disclosure {
+                field: DisclosedField::Session,
+                salt: Salt::from_bytes([0; 16]),
+                content: b"s".to_vec(),
+            }],
         }
     }
 
@@ -114,7 +160,7 @@ mod tests {
         let encoded = encode(&envelope());
         assert_eq!(
             encoded,
-            br#"{"records":["/wAQ",""],"salt":"BwcHBwcHBwcHBwcHBwcHBw=="}"#
+            br#"{"records":["/wAQ",""],"salt":"BwcHBwcHBwcHBwcHBwcHBw==","disclosures":["g1AAAAAAAAAAAAAAAAAAAAAAQXMW"]}"#
         );
         assert_eq!(decode(&encoded), Ok(envelope()));
         let bare = Envelope::default();
@@ -136,6 +182,9 @@ mod tests {
             r#"{"records":[],"salt":null}"#,
             r#"{"records":[],"salt":"BwcH"}"#,
             r#"{"records":[],"salt":"BwcHBwcHBwcHBwcHBwcHBwcH"}"#,
+            r#"{"records":[],"disclosures":[]}"#,
+            r#"{"records":[],"disclosures":null}"#,
+            r#"{"records":[],"disclosures":["g1AAAAAAAAAAAAAAAAAAAAAAQXMWFg=="]}"#,
             r#"{"records":[],"more":1}"#,
             r#"{"records":[],"records":[]}"#,
             r#"{"records":[]} x"#,

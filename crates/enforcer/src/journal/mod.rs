@@ -59,7 +59,7 @@ pub fn create(
         previous: None,
         time: now,
         beacon: None,
-        body: Body::Control(Event::StreamOpened),
+        body: Body::Control(Event::StreamOpened { predecessor: None }),
     };
     let first = first.prepare(operator, kid).sign(key);
     let mut connection = sqlite::create(path, &FORMAT)?;
