@@ -158,6 +158,7 @@ impl UnverifiedCommitment {
     pub fn verify(self, key: &PublicKey) -> Result<VerifiedCommitment, Failure> {
         self.object.verify(key)?;
         Ok(VerifiedCommitment {
+            id: self.object.id(),
             issuer: self.object.header.issuer,
             kid: self.object.header.kid,
             digest: self.digest,
@@ -207,6 +208,7 @@ fn check_ranges(commitment: &Commitment) -> Result<(), Failure> {
 pub struct VerifiedCommitment {
     issuer: OperatorName,
     kid: KeyThumbprint,
+    id: [u8; 32],
     digest: CommitmentDigest,
     commitment: Commitment,
 }
@@ -220,6 +222,11 @@ impl VerifiedCommitment {
     /// The key that signed it, which names the stream.
     pub const fn kid(&self) -> KeyThumbprint {
         self.kid
+    }
+
+    /// SHA-256 of what is signed: the same however often it is signed.
+    pub(crate) const fn id(&self) -> &[u8; 32] {
+        &self.id
     }
 
     /// SHA-256 over its bytes.

@@ -126,6 +126,10 @@ failure_codes! {
     LevelNotReached = "level_not_reached",
     /// The witnesses of the beacon signed later than those of the checkpoint that covers the record.
     TimeBoundsContradict = "time_bounds_contradict",
+    /// A statement of a fault proof is not by the one accused.
+    FaultAccusedMismatch = "fault_accused_mismatch",
+    /// The statements are genuine, and do not show the fault.
+    FaultNotShown = "fault_not_shown",
     /// The trust file is malformed.
     TrustMalformed = "trust_malformed",
 }

@@ -20,6 +20,7 @@ pub mod cose;
 pub mod digest;
 pub mod disclosure;
 pub mod failure;
+pub mod fault;
 pub mod keys;
 pub mod level;
 pub mod manifest;

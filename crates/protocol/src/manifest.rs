@@ -182,6 +182,7 @@ impl UnverifiedManifest {
             }
         }
         Ok(VerifiedManifest {
+            id: self.object.id(),
             digest: self.digest,
             manifest: self.manifest,
         })
@@ -221,6 +222,7 @@ impl UnverifiedManifest {
             }
         }
         Ok(VerifiedManifest {
+            id: self.object.id(),
             digest: self.digest,
             manifest: self.manifest,
         })
@@ -304,11 +306,17 @@ fn endpoint(value: Value) -> Result<String, Failure> {
 /// A manifest whose signature and place in its chain have been verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedManifest {
+    id: [u8; 32],
     digest: ManifestDigest,
     manifest: Manifest,
 }
 
 impl VerifiedManifest {
+    /// SHA-256 of what is signed: the same however often it is signed.
+    pub(crate) const fn id(&self) -> &[u8; 32] {
+        &self.id
+    }
+
     /// SHA-256 over its bytes.
     pub const fn digest(&self) -> ManifestDigest {
         self.digest

@@ -9,8 +9,12 @@ mod report;
 mod steps;
 
 pub use report::{Facts, Report, Step, StepName, StepOutcome};
+pub(crate) use steps::LogPosition;
 
 use crate::failure::{Failure, FailureCode};
+use crate::manifest::VerifiedManifest;
+use crate::names::OperatorName;
+use crate::record::VerifiedRecord;
 pub use crate::level::Level;
 use crate::receipt::Receipt;
 use crate::trust::Trust;
@@ -78,4 +82,34 @@ fn run(encoded: &[u8], trust: &Trust, required: Level, report: &mut Report) -> R
     }
     report.pass(format!("{reached}; {required} was asked for"));
     Ok(())
+}
+
+/// Checks a record of `operator` that stands in a file which has the operator's manifests elsewhere:
+/// the record, its disclosures, and its places in a batch and in the log as far as they are shown.
+/// Says where its commitment is logged. Whether the key was revoked is for the caller to judge.
+pub(crate) fn statement(
+    receipt: &Receipt,
+    operator: &OperatorName,
+    manifests: &[VerifiedManifest],
+    trust: &Trust,
+) -> Result<(VerifiedRecord, Option<LogPosition>), Failure> {
+    // The steps explain themselves to a report that nobody reads: the caller says it shorter.
+    let mut report = Report::default();
+    let record = steps::record(receipt, &mut report)?;
+    if record.issuer() != operator {
+        return Err(Failure::new(
+            FailureCode::FaultAccusedMismatch,
+            format!("it is of {}, not of {operator}", record.issuer()),
+        ));
+    }
+    let key = steps::key(manifests, operator, record.kid(), &mut report)?;
+    let record = steps::record_signature(record, &key, &mut report)?;
+    steps::disclosures(receipt, &record, &mut report)?;
+    let commitment = steps::commitment(receipt, &record, &key, &mut report)?;
+    if let (Some(commitment), Some(batch)) = (&commitment, &receipt.batch) {
+        let path = &batch.path;
+        steps::batch_path(&receipt.record, &record, commitment, path, &mut report)?;
+    }
+    let place = steps::log(receipt, trust, &mut report)?;
+    Ok((record, place))
 }

@@ -1,6 +1,8 @@
 //! The steps of a verification, one function each. Spec: verification §2.
 
 use counterfoil_tlog::note::Note;
+use counterfoil_tlog::policy::Quorum;
+use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::Hash;
 
 use super::checks::{
@@ -19,14 +21,35 @@ use crate::receipt::Receipt;
 use crate::record::{UnverifiedRecord, VerifiedRecord};
 use crate::trust::Trust;
 
-/// Where the commitment stands in the log.
-pub(super) struct Logged {
-    index: u64,
+/// Where something stands in the log.
+pub(crate) struct LogPosition {
+    /// The index of its entry.
+    pub(crate) index: u64,
     size: u64,
-    origin: String,
+    /// The origin of the log.
+    pub(crate) origin: String,
     not_after: Option<UnixSeconds>,
     /// Whether the quorum is met.
-    pub(super) witnessed: bool,
+    pub(crate) witnessed: bool,
+}
+
+impl LogPosition {
+    /// Checks that `entry` is in a trusted log, and says where.
+    pub(crate) fn of(proof: &[u8], entry: &[u8], trust: &Trust) -> Result<Self, Failure> {
+        let (proof, quorum) = check_log_proof(proof, entry, trust)?;
+        Ok(Self::found(&proof, &quorum, trust))
+    }
+
+    fn found(proof: &TlogProof, quorum: &Quorum, trust: &Trust) -> Self {
+        let checkpoint = quorum.checkpoint();
+        Self {
+            index: proof.index(),
+            size: checkpoint.size(),
+            origin: checkpoint.origin().as_str().to_owned(),
+            not_after: quorum.not_after().map(UnixSeconds::new),
+            witnessed: quorum.is_met() && trust.policy().needs_witnesses(),
+        }
+    }
 }
 
 pub(super) fn record(receipt: &Receipt, report: &mut Report) -> Result<UnverifiedRecord, Failure> {
@@ -167,22 +190,15 @@ pub(super) fn log(
     receipt: &Receipt,
     trust: &Trust,
     report: &mut Report,
-) -> Result<Option<Logged>, Failure> {
+) -> Result<Option<LogPosition>, Failure> {
     report.begin(StepName::LogInclusion);
     let (Some(proof), Some(batch)) = (&receipt.log_proof, &receipt.batch) else {
         report.absent("the receipt holds no proof from a log");
         return Ok(None);
     };
     let (proof, quorum) = check_log_proof(proof, &batch.commitment, trust)?;
-    let checkpoint = quorum.checkpoint();
     let needs_witnesses = trust.policy().needs_witnesses();
-    let logged = Logged {
-        index: proof.index(),
-        size: checkpoint.size(),
-        origin: checkpoint.origin().as_str().to_owned(),
-        not_after: quorum.not_after().map(UnixSeconds::new),
-        witnessed: quorum.is_met() && needs_witnesses,
-    };
+    let logged = LogPosition::found(&proof, &quorum, trust);
     report.pass(format!(
         "entry {} of {}, in its tree of size {}",
         logged.index, logged.origin, logged.size
@@ -214,7 +230,7 @@ pub(super) fn manifest_log(
     receipt: &Receipt,
     manifests: &[VerifiedManifest],
     kid: KeyThumbprint,
-    logged: Option<&Logged>,
+    logged: Option<&LogPosition>,
     trust: &Trust,
     report: &mut Report,
 ) -> Result<(), Failure> {
@@ -289,7 +305,7 @@ pub(super) fn manifest_log(
 pub(super) fn time_bounds(
     receipt: &Receipt,
     record: &VerifiedRecord,
-    logged: Option<&Logged>,
+    logged: Option<&LogPosition>,
     trust: &Trust,
     report: &mut Report,
 ) -> Result<(), Failure> {
