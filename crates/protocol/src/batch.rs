@@ -3,7 +3,7 @@
 //! Trees are built with rs_merkle. Paths are checked by the strict verifier of the tlog crate
 //! only: rs_merkle's own accepts trailing hashes, aliased positions and leaves that are not there.
 //!
-//! Spec: batches §2.
+//! Spec: batches §2; bundles §3 for [`BatchTree::multiproof`].
 
 use counterfoil_tlog::proof::root_from_inclusion;
 use counterfoil_tlog::tree::{Hash, leaf_hash, node_hash};
@@ -82,6 +82,32 @@ impl BatchTree {
             return None;
         }
         let proof = self.tree.proof(&[usize::try_from(index).ok()?]);
+        Some(
+            proof
+                .proof_hashes()
+                .iter()
+                .map(|hash| Hash::from_bytes(*hash))
+                .collect(),
+        )
+    }
+
+    /// The hashes that prove the records at these indexes together, for
+    /// [`PartialTree::verify`](crate::multiproof::PartialTree::verify). None when there is no
+    /// index, they do not ascend, or one lies outside the batch.
+    pub fn multiproof(&self, indexes: &[u64]) -> Option<Vec<Hash>> {
+        let last = *indexes.last()?;
+        if last >= self.count || !indexes.is_sorted_by(|a, b| a < b) {
+            return None;
+        }
+        if indexes.len() as u64 == self.count {
+            // rs_merkle would look for each leaf among all of them, to find nothing missing.
+            return Some(Vec::new());
+        }
+        let indexes: Vec<usize> = indexes
+            .iter()
+            .map(|index| usize::try_from(*index).ok())
+            .collect::<Option<_>>()?;
+        let proof = self.tree.proof(&indexes);
         Some(
             proof
                 .proof_hashes()

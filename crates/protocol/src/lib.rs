@@ -24,6 +24,7 @@ pub mod fault;
 pub mod keys;
 pub mod level;
 pub mod manifest;
+pub mod multiproof;
 pub mod names;
 pub mod numbers;
 pub mod receipt;

@@ -1,10 +1,12 @@
 //! What every verification of this crate has to check, whatever file it comes in.
 
-use counterfoil_tlog::note::NoteError;
+use counterfoil_tlog::note::{Note, NoteError};
 use counterfoil_tlog::policy::{PolicyCheckError, Quorum};
-use counterfoil_tlog::tlog_proof::{TlogProof, TlogProofError};
+use counterfoil_tlog::proof::verify_inclusion;
+use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::leaf_hash;
 
+use super::steps::LogPosition;
 use crate::digest::KeyThumbprint;
 use crate::disclosure::Disclosure;
 use crate::failure::{Failure, FailureCode};
@@ -92,22 +94,108 @@ pub(crate) fn check_log_proof(
     entry: &[u8],
     trust: &Trust,
 ) -> Result<(TlogProof, Quorum), Failure> {
+    let proof = parse_log_proof(proof)?;
+    let quorum = check_checkpoint(proof.note(), trust)?;
+    check_inclusion(&proof, entry, &quorum)?;
+    Ok((proof, quorum))
+}
+
+/// Parses a log proof.
+pub(crate) fn parse_log_proof(proof: &[u8]) -> Result<TlogProof, Failure> {
     let malformed = |detail: String| Failure::new(FailureCode::LogProofMalformed, detail);
     let proof = TlogProof::parse(proof).map_err(|error| malformed(error.to_string()))?;
     if proof.extra().is_some() {
         // Nothing authenticates the extra line, so a receipt has none.
         return Err(malformed("the proof has an extra line".to_owned()));
     }
-    let quorum = proof
-        .check(&leaf_hash(entry), trust.policy())
-        .map_err(|error| match error {
-            TlogProofError::Policy(error) => policy_failure(error, trust),
-            TlogProofError::Inclusion(error) => {
-                Failure::new(FailureCode::LogPathInvalid, error.to_string())
+    Ok(proof)
+}
+
+/// Checks that a trusted log signed a checkpoint. The quorum may not be met.
+pub(crate) fn check_checkpoint(note: &Note, trust: &Trust) -> Result<Quorum, Failure> {
+    trust
+        .policy()
+        .check(note)
+        .map_err(|error| policy_failure(error, trust))
+}
+
+/// Checks that `entry` is in the tree of a checkpoint that has been checked.
+pub(crate) fn check_inclusion(
+    proof: &TlogProof,
+    entry: &[u8],
+    quorum: &Quorum,
+) -> Result<(), Failure> {
+    let tree = quorum.checkpoint();
+    verify_inclusion(
+        &leaf_hash(entry),
+        proof.index(),
+        tree.size(),
+        proof.path(),
+        tree.root(),
+    )
+    .map_err(|error| Failure::new(FailureCode::LogPathInvalid, error.to_string()))
+}
+
+/// Checks that the manifests are in the log, in order, and that before `logged` one of them lists
+/// the key `kid` and none revokes it. `place` checks a manifest's log proof. The answer is the size
+/// of the log up to which the keys are known. Spec: verification §3.
+pub(crate) fn manifests_in_log(
+    parts: &[LoggedManifest],
+    manifests: &[VerifiedManifest],
+    kid: KeyThumbprint,
+    logged: &LogPosition,
+    mut place: impl FnMut(&LoggedManifest, &[u8]) -> Result<LogPosition, Failure>,
+) -> Result<u64, Failure> {
+    let not_logged = |detail: String| Failure::new(FailureCode::ManifestNotLogged, detail);
+    let mut listed = false;
+    let mut known_to = 0;
+    let mut previous_index = None;
+    for (part, verified) in parts.iter().zip(manifests) {
+        let manifest = verified.manifest();
+        let version = manifest.version;
+        let proof = part
+            .log_proof
+            .as_ref()
+            .ok_or_else(|| not_logged(format!("version {version} comes without a log proof")))?;
+        let found = place(part, proof)
+            .map_err(|failure| failure.at(&format!("manifest version {version}")))?;
+        if found.origin != logged.origin {
+            return Err(not_logged(format!("version {version} is in another log")));
+        }
+        if logged.witnessed && !found.witnessed {
+            return Err(Failure::new(
+                FailureCode::QuorumNotMet,
+                format!("the quorum is not met for manifest version {version}"),
+            ));
+        }
+        if previous_index.is_some_and(|previous| found.index <= previous) {
+            return Err(not_logged(format!(
+                "version {version} is logged out of order"
+            )));
+        }
+        previous_index = Some(found.index);
+        // Up to here nothing can have changed: every version so far has been shown.
+        known_to = found.index.saturating_add(1);
+        if found.index < logged.index {
+            listed |= manifest.enforcers.iter().any(|key| key.thumbprint() == kid);
+            if manifest.revoked.contains(&kid) {
+                return Err(Failure::new(
+                    FailureCode::KeyRevoked,
+                    format!(
+                        "key {kid} was revoked at entry {}, the commitment is entry {}",
+                        found.index, logged.index
+                    ),
+                ));
             }
-            error => malformed(error.to_string()),
-        })?;
-    Ok((proof, quorum))
+        }
+    }
+    if !listed {
+        return Err(not_logged(format!(
+            "no manifest that lists key {kid} was logged before entry {}",
+            logged.index
+        )));
+    }
+    Ok(known_to)
 }
 
 /// The code for what a tlog-policy says against a checkpoint.

@@ -6,7 +6,8 @@ use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::Hash;
 
 use super::checks::{
-    check_disclosures, check_log_proof, listed_key, manifest_chain, policy_failure,
+    check_disclosures, check_log_proof, listed_key, manifest_chain, manifests_in_log,
+    policy_failure,
 };
 use super::report::{Facts, Report, StepName};
 use crate::batch;
@@ -22,13 +23,15 @@ use crate::record::{UnverifiedRecord, VerifiedRecord};
 use crate::trust::Trust;
 
 /// Where something stands in the log.
+#[derive(Clone, Debug)]
 pub(crate) struct LogPosition {
     /// The index of its entry.
     pub(crate) index: u64,
     size: u64,
     /// The origin of the log.
     pub(crate) origin: String,
-    not_after: Option<UnixSeconds>,
+    /// It was there by then: from the witnesses.
+    pub(crate) not_after: Option<UnixSeconds>,
     /// Whether the quorum is met.
     pub(crate) witnessed: bool,
 }
@@ -40,7 +43,8 @@ impl LogPosition {
         Ok(Self::found(&proof, &quorum, trust))
     }
 
-    fn found(proof: &TlogProof, quorum: &Quorum, trust: &Trust) -> Self {
+    /// What a log proof that has been checked says.
+    pub(crate) fn found(proof: &TlogProof, quorum: &Quorum, trust: &Trust) -> Self {
         let checkpoint = quorum.checkpoint();
         Self {
             index: proof.index(),
@@ -242,57 +246,9 @@ pub(super) fn manifest_log(
         report.absent("not logged: the key's state is the newest manifest's");
         return Ok(());
     };
-    let not_logged = |detail: String| Failure::new(FailureCode::ManifestNotLogged, detail);
-    let mut listed = false;
-    let mut known_to = 0;
-    let mut previous_index = None;
-    for (part, verified) in receipt.manifests.iter().zip(manifests) {
-        let manifest = verified.manifest();
-        let version = manifest.version;
-        let proof = part
-            .log_proof
-            .as_ref()
-            .ok_or_else(|| not_logged(format!("version {version} comes without a log proof")))?;
-        let (proof, quorum) = check_log_proof(proof, &part.manifest, trust)
-            .map_err(|failure| failure.at(&format!("manifest version {version}")))?;
-        let checkpoint = quorum.checkpoint();
-        if checkpoint.origin().as_str() != logged.origin {
-            return Err(not_logged(format!("version {version} is in another log")));
-        }
-        if logged.witnessed && !quorum.is_met() {
-            return Err(Failure::new(
-                FailureCode::QuorumNotMet,
-                format!("the quorum is not met for manifest version {version}"),
-            ));
-        }
-        if previous_index.is_some_and(|previous| proof.index() <= previous) {
-            return Err(not_logged(format!(
-                "version {version} is logged out of order"
-            )));
-        }
-        previous_index = Some(proof.index());
-        // Up to here nothing can have changed: every version so far has been shown.
-        known_to = proof.index().saturating_add(1);
-        if proof.index() < logged.index {
-            listed |= manifest.enforcers.iter().any(|key| key.thumbprint() == kid);
-            if manifest.revoked.contains(&kid) {
-                return Err(Failure::new(
-                    FailureCode::KeyRevoked,
-                    format!(
-                        "key {kid} was revoked at entry {}, the commitment is entry {}",
-                        proof.index(),
-                        logged.index
-                    ),
-                ));
-            }
-        }
-    }
-    if !listed {
-        return Err(not_logged(format!(
-            "no manifest that lists key {kid} was logged before entry {}",
-            logged.index
-        )));
-    }
+    let known_to = manifests_in_log(&receipt.manifests, manifests, kid, logged, |part, proof| {
+        LogPosition::of(proof, &part.manifest, trust)
+    })?;
     report.keys_known_to_size = Some(known_to);
     report.pass(format!(
         "the key was listed before entry {}; no manifest shown revokes it, and manifests logged \
