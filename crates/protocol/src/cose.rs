@@ -56,6 +56,8 @@ pub enum ObjectType {
     Commitment,
     /// An operator's list of keys and endpoints.
     Manifest,
+    /// What binds a receipt to the audience that it is shown to.
+    Presentation,
 }
 
 impl ObjectType {
@@ -65,6 +67,7 @@ impl ObjectType {
             Self::Record => "application/counterfoil-record+cose",
             Self::Commitment => "application/counterfoil-commitment+cose",
             Self::Manifest => "application/counterfoil-manifest+cose",
+            Self::Presentation => "application/counterfoil-presentation+cose",
         }
     }
 
@@ -74,6 +77,7 @@ impl ObjectType {
             Self::Record => "record",
             Self::Commitment => "commitment",
             Self::Manifest => "manifest",
+            Self::Presentation => "presentation",
         }
     }
 }

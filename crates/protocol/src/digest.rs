@@ -72,6 +72,10 @@ digest_type! {
     CheckpointDigest
 }
 digest_type! {
+    /// SHA-256 over the bytes of a receipt without its presentation, as a presentation refers to it.
+    ReceiptDigest
+}
+digest_type! {
     /// BLAKE3 over content: parameters, results, policy sets, evaluation inputs.
     ContentDigest
 }
@@ -97,6 +101,13 @@ impl ManifestDigest {
 
 impl CheckpointDigest {
     /// Digests the bytes of a cosigned checkpoint note as received.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sha256(bytes))
+    }
+}
+
+impl ReceiptDigest {
+    /// Digests the bytes of a receipt without its presentation.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha256(bytes))
     }

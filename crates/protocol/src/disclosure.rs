@@ -12,6 +12,8 @@ use crate::cbor::fields::{array, bytes, fixed, unsigned};
 use crate::cbor::{Encoder, Limits, decode};
 use crate::digest::{ContentDigest, Salt};
 use crate::failure::{Failure, FailureCode};
+use crate::names::{PrincipalName, SessionName};
+use crate::record::Record;
 
 /// The most bytes of content that a disclosure may carry: 16 MiB.
 pub const MAX_CONTENT_BYTES: usize = 16 << 20;
@@ -85,6 +87,17 @@ impl DisclosedField {
     }
 }
 
+/// The fields that a record has a salted digest for and that none of these disclosures opens.
+pub fn hidden(record: &Record, disclosures: &[Disclosure]) -> Vec<DisclosedField> {
+    let closed = |field: &DisclosedField| {
+        record.disclosable(*field).is_some()
+            && !disclosures
+                .iter()
+                .any(|disclosure| disclosure.field == *field)
+    };
+    DisclosedField::ALL.into_iter().filter(closed).collect()
+}
+
 /// The salted digest of `content` as the value of `field`.
 pub fn salted_digest(salt: &Salt, field: DisclosedField, content: &[u8]) -> ContentDigest {
     let mut head = Encoder::with_capacity(32);
@@ -121,6 +134,30 @@ impl Disclosure {
     /// The digest that the record must hold.
     pub fn digest(&self) -> ContentDigest {
         salted_digest(&self.salt, self.field, &self.content)
+    }
+
+    /// Checks that the content has the form that the field asks for: persons and sessions are
+    /// names, all else is bytes.
+    ///
+    /// # Errors
+    /// [`FailureCode::NameInvalid`].
+    pub fn check_content(&self) -> Result<(), Failure> {
+        let name = || {
+            core::str::from_utf8(&self.content).map_err(|_| {
+                Failure::new(
+                    FailureCode::NameInvalid,
+                    format!("the {} that is disclosed is not UTF-8", self.field.name()),
+                )
+            })
+        };
+        match self.field {
+            DisclosedField::OnBehalfOf => PrincipalName::new(name()?).map(|_| ()),
+            DisclosedField::Session => SessionName::new(name()?).map(|_| ()),
+            DisclosedField::Parameters
+            | DisclosedField::EvaluationInput
+            | DisclosedField::Result
+            | DisclosedField::Contract => Ok(()),
+        }
     }
 
     /// Encodes `[salt, content, field]`.

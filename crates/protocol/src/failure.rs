@@ -118,6 +118,11 @@ failure_codes! {
     ManifestNotLogged = "manifest_not_logged",
     /// A disclosure does not hash to what the record holds.
     DisclosureMismatch = "disclosure_mismatch",
+    /// The presentation is of another receipt than the one that it stands in.
+    PresentationMismatch = "presentation_mismatch",
+    /// The receipt was presented to another audience than the verifier, or to none where it had to
+    /// be.
+    AudienceMismatch = "audience_mismatch",
     /// The checkpoint given for the beacon is not the one the record names.
     BeaconMismatch = "beacon_mismatch",
     /// The receipt has a later part without the earlier one that it needs.
@@ -126,6 +131,8 @@ failure_codes! {
     LevelNotReached = "level_not_reached",
     /// The witnesses of the beacon signed later than those of the checkpoint that covers the record.
     TimeBoundsContradict = "time_bounds_contradict",
+    /// A record in the contract file is not the one that must stand there.
+    ContractMismatch = "contract_mismatch",
     /// A statement of a fault proof is not by the one accused.
     FaultAccusedMismatch = "fault_accused_mismatch",
     /// The statements are genuine, and do not show the fault.

@@ -27,6 +27,7 @@ pub mod manifest;
 pub mod multiproof;
 pub mod names;
 pub mod numbers;
+pub mod presentation;
 pub mod receipt;
 pub mod record;
 pub mod trust;

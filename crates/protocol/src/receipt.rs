@@ -8,8 +8,10 @@ use counterfoil_tlog::tree::Hash;
 use crate::batch::MAX_PATH;
 use crate::cbor::fields::{array, bytes, fixed, nullable, text};
 use crate::cbor::{Encoder, Fields, Limits, decode};
-use crate::disclosure::{Disclosure, MAX_CONTENT_BYTES};
+use crate::digest::ReceiptDigest;
+use crate::disclosure::{self, DisclosedField, Disclosure, MAX_CONTENT_BYTES};
 use crate::failure::{Failure, FailureCode};
+use crate::record::UnverifiedRecord;
 
 /// The first field of every receipt, which says what the file is.
 pub const FORMAT: &str = "counterfoil/receipt/v1";
@@ -19,8 +21,8 @@ pub const FILE_EXTENSION: &str = "receipt";
 pub const MAX_BYTES: usize = 3 * MAX_CONTENT_BYTES;
 /// The most manifest versions of one receipt.
 pub const MAX_MANIFESTS: usize = 256;
-/// The most disclosures of one receipt.
-pub const MAX_DISCLOSURES: usize = 16;
+/// The most disclosures of one receipt: one for each field.
+pub const MAX_DISCLOSURES: usize = DisclosedField::ALL.len();
 
 /// A receipt: the parts as they were received, none of them verified yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,18 @@ pub struct Receipt {
     pub beacon: Option<Vec<u8>>,
     /// What opens salted digests of the record.
     pub disclosures: Vec<Disclosure>,
+    /// What binds it all to one audience.
+    pub presentation: Option<PresentationPart>,
+}
+
+/// A presentation, and the manifests that vouch for its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresentationPart {
+    /// The presentation.
+    pub presentation: Vec<u8>,
+    /// The manifests of the operator that presents, oldest first; none when it is the operator of
+    /// the record, whose manifests the receipt has already.
+    pub manifests: Vec<LoggedManifest>,
 }
 
 /// A manifest and the tlog-proof that it is logged, where there is one.
@@ -60,6 +74,40 @@ pub struct BatchPart {
 impl Receipt {
     /// Encodes the receipt.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_with(self.presentation.as_ref())
+    }
+
+    /// The digest that a presentation of this receipt names: it covers all but the presentation.
+    pub fn digest(&self) -> ReceiptDigest {
+        ReceiptDigest::of(&self.encode_with(None))
+    }
+
+    /// The same receipt with some of its disclosures taken out. It verifies as before. If anything
+    /// was taken out, a presentation does not fit any more and is taken out too.
+    #[must_use]
+    pub fn redact(mut self, fields: &[DisclosedField]) -> Self {
+        let before = self.disclosures.len();
+        self.disclosures
+            .retain(|disclosure| !fields.contains(&disclosure.field));
+        if self.disclosures.len() < before {
+            self.presentation = None;
+        }
+        self
+    }
+
+    /// The fields that the record has a salted digest for and that the receipt does not open.
+    ///
+    /// # Errors
+    /// Those of parsing the record.
+    pub fn hidden(&self) -> Result<Vec<DisclosedField>, Failure> {
+        let record = UnverifiedRecord::parse(&self.record)?;
+        Ok(disclosure::hidden(
+            record.unverified_content(),
+            &self.disclosures,
+        ))
+    }
+
+    fn encode_with(&self, presentation: Option<&PresentationPart>) -> Vec<u8> {
         let mut encoder = Encoder::with_capacity(4096);
         encoder.map(|map| {
             map.key(1).text(FORMAT);
@@ -84,6 +132,10 @@ impl Receipt {
                     disclosures.bytes(&disclosure.encode());
                 }
             }
+            map.optional(9, presentation, |encoder, part| {
+                encoder.array(2).bytes(&part.presentation);
+                encode_manifests(encoder, &part.manifests);
+            });
         });
         encoder.into_bytes()
     }
@@ -103,10 +155,7 @@ impl Receipt {
             ));
         }
         let record = bytes(fields.required(2)?, "the record")?;
-        let manifests = array(fields.required(3)?, MAX_MANIFESTS, "manifests")?
-            .into_iter()
-            .map(logged_manifest)
-            .collect::<Result<_, _>>()?;
+        let manifests = logged_manifests(fields.required(3)?)?;
         let path = fields.optional(4).map(batch_path).transpose()?;
         let commitment = fields
             .optional(5)
@@ -121,6 +170,7 @@ impl Receipt {
             .map(|value| bytes(value, "the beacon"))
             .transpose()?;
         let disclosures = fields.optional(8).map(parse_disclosures).transpose()?;
+        let presentation = fields.optional(9).map(presentation).transpose()?;
         fields.finish()?;
 
         let incomplete = |what: &str| Failure::new(FailureCode::ReceiptIncomplete, what);
@@ -139,6 +189,7 @@ impl Receipt {
             log_proof,
             beacon,
             disclosures: disclosures.unwrap_or_default(),
+            presentation,
         })
     }
 }
@@ -153,6 +204,29 @@ pub(crate) fn encode_manifests(encoder: &mut Encoder, manifests: &[LoggedManifes
             None => encoder.null(),
         };
     }
+}
+
+fn logged_manifests(value: Value) -> Result<Vec<LoggedManifest>, Failure> {
+    array(value, MAX_MANIFESTS, "manifests")?
+        .into_iter()
+        .map(logged_manifest)
+        .collect()
+}
+
+fn presentation(value: Value) -> Result<PresentationPart, Failure> {
+    let parts: [Value; 2] = array(value, 2, "the presentation part")?
+        .try_into()
+        .map_err(|_| {
+            Failure::new(
+                FailureCode::StructureWrongType,
+                "the presentation part is not two items",
+            )
+        })?;
+    let [presentation, manifests] = parts;
+    Ok(PresentationPart {
+        presentation: bytes(presentation, "the presentation")?,
+        manifests: logged_manifests(manifests)?,
+    })
 }
 
 /// Reads one of the manifests of an operator.

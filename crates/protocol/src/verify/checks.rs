@@ -69,7 +69,8 @@ pub(crate) fn listed_key<'a>(
         })
 }
 
-/// Checks that each disclosure hashes to what the record holds.
+/// Checks that each disclosure hashes to what the record holds, and that what should be a name is
+/// one.
 pub(crate) fn check_disclosures(
     disclosures: &[Disclosure],
     record: &VerifiedRecord,
@@ -84,6 +85,7 @@ pub(crate) fn check_disclosures(
                 ),
             ));
         }
+        disclosure.check_content()?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! different thing from a witnessed one, and the level says which it is.
 
 pub(crate) mod checks;
+mod presentation;
 mod report;
 mod steps;
 
@@ -12,26 +13,60 @@ pub use report::{Facts, Report, Step, StepName, StepOutcome};
 pub(crate) use steps::LogPosition;
 
 use crate::failure::{Failure, FailureCode};
+pub use crate::level::Level;
 use crate::manifest::VerifiedManifest;
 use crate::names::OperatorName;
-use crate::record::VerifiedRecord;
-pub use crate::level::Level;
 use crate::receipt::Receipt;
+use crate::record::VerifiedRecord;
 use crate::trust::Trust;
+
+/// What a verifier asks of a receipt. A level alone asks for that level, for no audience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// How far the evidence must go.
+    pub level: Level,
+    /// Whom the receipt is verified for.
+    pub audience: Audience<'a>,
+}
+
+/// Whom a receipt is verified for. Spec: receipts §6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience<'a> {
+    /// Nobody in particular: a receipt that was presented to somebody does not verify.
+    Unnamed,
+    /// This operator: a receipt that was presented to another one does not verify.
+    Named(&'a OperatorName),
+    /// This operator, and the receipt must have been presented to it.
+    Presented(&'a OperatorName),
+}
+
+impl From<Level> for Request<'_> {
+    fn from(level: Level) -> Self {
+        Self {
+            level,
+            audience: Audience::Unnamed,
+        }
+    }
+}
 
 /// Verifies the bytes of a receipt against a trust file.
 ///
 /// The receipt is verified if the report has no failure: every part that it contains holds, and it
-/// reaches the `required` level.
-pub fn verify(receipt: &[u8], trust: &Trust, required: Level) -> Report {
+/// is all that the request asks for.
+pub fn verify<'a>(receipt: &[u8], trust: &Trust, request: impl Into<Request<'a>>) -> Report {
     let mut report = Report::default();
-    if let Err(failure) = run(receipt, trust, required, &mut report) {
+    if let Err(failure) = run(receipt, trust, &request.into(), &mut report) {
         report.fail(failure);
     }
     report
 }
 
-fn run(encoded: &[u8], trust: &Trust, required: Level, report: &mut Report) -> Result<(), Failure> {
+fn run(
+    encoded: &[u8],
+    trust: &Trust,
+    request: &Request<'_>,
+    report: &mut Report,
+) -> Result<(), Failure> {
     report.begin(StepName::Receipt);
     let receipt = Receipt::parse(encoded)?;
     report.readable = true;
@@ -68,7 +103,10 @@ fn run(encoded: &[u8], trust: &Trust, required: Level, report: &mut Report) -> R
     }
     steps::time_bounds(&receipt, &record, logged.as_ref(), trust, report)?;
 
+    presentation::presentation(&receipt, &record, &manifests, trust, request, report)?;
+
     report.begin(StepName::Level);
+    let required = request.level;
     let reached = report.level.unwrap_or(Level::Signed);
     if reached < required {
         return Err(Failure::new(

@@ -1,10 +1,12 @@
 //! What a verification says: step by step, and in sum.
 
 use crate::digest::{KeyThumbprint, RecordId};
+use crate::disclosure::DisclosedField;
 use crate::failure::Failure;
 use crate::level::Level;
 use crate::names::OperatorName;
 use crate::numbers::UnixSeconds;
+use crate::presentation::Presentation;
 use crate::record::Record;
 
 /// The steps, in the order they run. Spec: verification §2.
@@ -34,7 +36,9 @@ pub enum StepName {
     ManifestLog,
     /// 12: the beacon and the cosignatures bound the record's time from both sides.
     TimeBounds,
-    /// 13: the level that was asked for is reached.
+    /// 13: the receipt was presented to this verifier.
+    Presentation,
+    /// 14: the level that was asked for is reached.
     Level,
 }
 
@@ -59,6 +63,7 @@ impl StepName {
             Self::Witnesses => "witnesses",
             Self::ManifestLog => "manifest_log",
             Self::TimeBounds => "time_bounds",
+            Self::Presentation => "presentation",
             Self::Level => "level",
         }
     }
@@ -123,6 +128,12 @@ pub struct Report {
     pub level: Option<Level>,
     /// What the record says.
     pub facts: Option<Facts>,
+    /// The fields of the record that are disclosed.
+    pub disclosed: Vec<DisclosedField>,
+    /// The fields that the record has a salted digest for and that stay closed.
+    pub hidden: Vec<DisclosedField>,
+    /// Who presented the receipt, to whom and when.
+    pub presented: Option<Presentation>,
     /// The record is not older than this: from the witnesses of its beacon.
     pub not_before: Option<UnixSeconds>,
     /// The record is not younger than this: from the witnesses of the covering checkpoint.

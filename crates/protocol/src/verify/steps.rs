@@ -13,6 +13,7 @@ use super::report::{Facts, Report, StepName};
 use crate::batch;
 use crate::commitment::{UnverifiedCommitment, VerifiedCommitment};
 use crate::digest::{CheckpointDigest, KeyThumbprint};
+use crate::disclosure::{self, DisclosedField};
 use crate::failure::{Failure, FailureCode};
 use crate::keys::PublicKey;
 use crate::manifest::VerifiedManifest;
@@ -122,16 +123,22 @@ pub(super) fn disclosures(
 ) -> Result<(), Failure> {
     report.begin(StepName::Disclosures);
     check_disclosures(&receipt.disclosures, record)?;
-    match receipt.disclosures.as_slice() {
-        [] => report.absent("nothing is disclosed; the salted digests stay closed"),
-        some => {
-            let names: Vec<&str> = some
-                .iter()
-                .map(|disclosure| disclosure.field.name())
-                .collect();
+    report.disclosed = receipt.disclosures.iter().map(|each| each.field).collect();
+    report.hidden = disclosure::hidden(record.record(), &receipt.disclosures);
+    let names = |fields: &[DisclosedField]| {
+        let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
+        names.join(", ")
+    };
+    let hidden = match report.hidden.as_slice() {
+        [] => "nothing stays closed".to_owned(),
+        hidden => format!("still closed: {}", names(hidden)),
+    };
+    match report.disclosed.as_slice() {
+        [] => report.absent(&format!("nothing is disclosed; {hidden}")),
+        disclosed => {
+            let disclosed = names(disclosed);
             report.pass(format!(
-                "disclosed and equal to the record: {}",
-                names.join(", ")
+                "disclosed and equal to the record: {disclosed}; {hidden}"
             ));
         }
     }
