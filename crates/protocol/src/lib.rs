@@ -7,8 +7,9 @@
 //!
 //! Reading order: [`cbor`] and [`cose`] are the byte layer; [`record`], [`batch`],
 //! [`commitment`] and [`manifest`] are the signed objects; [`receipt`] puts them in one file;
-//! [`trust`] says whom the verifier believes; [`verify`] checks a receipt step by step. Every
-//! refusal anywhere carries a [`FailureCode`] from one closed list.
+//! [`trust`] says whom the verifier believes; [`verify`] checks a receipt step by step;
+//! [`contract`] is what two operators agreed on. Every refusal anywhere carries a [`FailureCode`]
+//! from one closed list.
 //!
 //! The byte formats are specified in `spec/`; section numbers in these docs refer to it.
 
@@ -16,6 +17,7 @@ pub mod attestation;
 pub mod batch;
 pub mod cbor;
 pub mod commitment;
+pub mod contract;
 pub mod cose;
 pub mod digest;
 pub mod disclosure;

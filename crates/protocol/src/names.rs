@@ -118,6 +118,10 @@ text_type! {
     /// The unit of a ledger amount, such as `RISK_POINTS`.
     Unit, "ledger unit", 32, is_unit
 }
+text_type! {
+    /// How to reach whoever may be asked when a party's agents may not decide alone.
+    Contact, "contact", 256, is_printable
+}
 
 /// Printable ASCII without blanks: what URIs and media types are made of.
 fn is_uri_text(text: &str) -> bool {

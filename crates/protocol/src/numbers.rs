@@ -57,6 +57,10 @@ number_type! {
     UnixMillis
 }
 number_type! {
+    /// A length of time in milliseconds.
+    Millis
+}
+number_type! {
     /// Whole seconds since 1970-01-01T00:00:00Z, without leap seconds.
     UnixSeconds
 }

@@ -88,6 +88,15 @@ impl Trust {
         &self.policy
     }
 
+    /// The same operators, believed under other logs and witnesses: those of a contract.
+    #[must_use]
+    pub fn under(&self, policy: Policy) -> Self {
+        Self {
+            policy,
+            operators: self.operators.clone(),
+        }
+    }
+
     /// The trusted root keys of an operator.
     ///
     /// # Errors
