@@ -17,8 +17,8 @@ use crate::level::Level;
 use crate::names::{Contact, OperatorName, ServerName, Tier, Unit, Verb};
 use crate::numbers::{Amount, Millis, UnixMillis};
 
-/// The most disclosures: every field of either party.
-const MAX_DISCLOSURES: usize = 2 * DisclosedField::ALL.len();
+/// The most disclosures: of either party every field but the contract itself.
+const MAX_DISCLOSURES: usize = 2 * (DisclosedField::ALL.len() - 1);
 
 pub(super) fn terms(bytes: &[u8]) -> Result<Clauses, Failure> {
     let mut fields = Fields::of(decode(bytes, &LIMITS)?, "the contract")?;
@@ -45,8 +45,9 @@ pub(super) fn terms(bytes: &[u8]) -> Result<Clauses, Failure> {
             "disclosures",
             |value| {
                 let [party, field] = items(value, "a disclosure")?;
+                let party = by(&party)?;
                 let field = unsigned(&field, "a disclosed field")?;
-                Ok((by(&party)?, DisclosedField::from_key(field)?))
+                Ok((party, DisclosedField::from_key(field)?))
             },
         )?,
         admission: fields

@@ -156,14 +156,14 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn matches(pattern: &str, text: &str) -> bool {
-    match (pattern.chars().next(), text.chars().next()) {
-        (None, None) => true,
-        (Some('*'), _) => {
-            matches(&pattern[1..], text) || (!text.is_empty() && matches(pattern, &text[1..]))
+    fn letters(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => (0..=text.len()).any(|taken| letters(rest, &text[taken..])),
+            Some((letter, rest)) => text.first() == Some(letter) && letters(rest, &text[1..]),
         }
-        (Some(a), Some(b)) => a == b && matches(&pattern[1..], &text[1..]),
-        _ => false,
     }
+    letters(pattern.as_bytes(), text.as_bytes())
 }
 
 /// Which rule decides; none if no rule does or the parameters cannot be read.
