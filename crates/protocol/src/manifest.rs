@@ -142,6 +142,11 @@ impl UnverifiedManifest {
         self.manifest.version
     }
 
+    /// SHA-256 of what is signed: the same however often it is signed.
+    pub(crate) fn id(&self) -> [u8; 32] {
+        self.object.id()
+    }
+
     /// The root key it claims to be signed with.
     pub const fn kid(&self) -> KeyThumbprint {
         self.object.header.kid

@@ -11,12 +11,19 @@
 //!
 //! Spec: faults.
 
+mod build;
 mod conflict;
+mod detect;
 mod kind;
+mod log;
 mod proof;
 mod report;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
+pub use detect::{Detector, Evidence, Finding, Found, as_request, between};
 pub use kind::{FaultClass, FaultKind};
 pub use proof::{
     Accused, FILE_EXTENSION, FORMAT, FaultProof, LoggedCommitment, MAX_BYTES, MAX_STATEMENTS,

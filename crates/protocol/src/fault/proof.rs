@@ -110,6 +110,7 @@ impl Statement {
         Self::Record(Box::new(Receipt {
             manifests: Vec::new(),
             beacon: None,
+            presentation: None,
             ..receipt
         }))
     }
@@ -190,6 +191,12 @@ fn record(encoded: &[u8]) -> Result<Receipt, Failure> {
         return Err(Failure::new(
             FailureCode::StructureUnknownField,
             "a statement has a beacon",
+        ));
+    }
+    if receipt.presentation.is_some() {
+        return Err(Failure::new(
+            FailureCode::StructureUnknownField,
+            "a statement has a presentation",
         ));
     }
     Ok(receipt)
