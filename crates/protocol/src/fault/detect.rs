@@ -6,6 +6,7 @@
 //! contradict each other, each later one is reported against the first: one proof each is enough.
 
 mod index;
+mod numbered;
 
 use std::collections::{BTreeMap, HashMap};
 

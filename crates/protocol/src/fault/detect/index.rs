@@ -1,12 +1,13 @@
 //! What the detector remembers of one stream.
 //!
-//! Every table holds statements that do not contradict each other, so a new one need only be
+//! The ordered tables hold statements that do not contradict each other, so a new one need only be
 //! compared with its neighbours. One that contradicts them is reported and left out.
 
 use std::collections::{BTreeMap, HashMap};
 
 use counterfoil_tlog::tree::{Hash, leaf_hash};
 
+use super::numbered::{Numbered, Taken};
 use super::{Finding, Found};
 use crate::commitment::{Commitment, VerifiedCommitment};
 use crate::digest::{CommitmentDigest, KeyThumbprint, RecordId};
@@ -27,7 +28,7 @@ struct Seen<T> {
     sequence: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SeenBatch<T> {
     token: T,
     id: [u8; 32],
@@ -50,8 +51,12 @@ type Acknowledged<T> = BTreeMap<u64, (Acknowledgement, T)>;
 
 #[derive(Debug)]
 pub(super) struct Stream<T> {
-    records: BTreeMap<u64, (Seen<T>, Hash)>,
-    channels: HashMap<OperatorName, BTreeMap<u64, Seen<T>>>,
+    records: Numbered<Seen<T>>,
+    /// The record with the highest sequence.
+    last: Option<(u64, T)>,
+    /// The hashes that the records have as leaves of a batch.
+    own_leaves: HashMap<u64, Hash>,
+    channels: HashMap<OperatorName, Numbered<Seen<T>>>,
     acknowledged: HashMap<(OperatorName, KeyThumbprint), Acknowledged<T>>,
     /// The first decision of each request.
     decided: HashMap<RecordId, (RecordId, T)>,
@@ -59,20 +64,22 @@ pub(super) struct Stream<T> {
     settled: HashMap<RecordId, (RecordId, T)>,
     /// The earliest record that ends the stream.
     closed: Option<(u64, T)>,
-    batches: BTreeMap<u64, SeenBatch<T>>,
+    batches: Numbered<SeenBatch<T>>,
     leaves: HashMap<u64, SeenLeaf<T>>,
 }
 
 impl<T> Default for Stream<T> {
     fn default() -> Self {
         Self {
-            records: BTreeMap::new(),
+            records: Numbered::default(),
+            last: None,
+            own_leaves: HashMap::new(),
             channels: HashMap::new(),
             acknowledged: HashMap::new(),
             decided: HashMap::new(),
             settled: HashMap::new(),
             closed: None,
-            batches: BTreeMap::new(),
+            batches: Numbered::default(),
             leaves: HashMap::new(),
         }
     }
@@ -93,6 +100,16 @@ impl<T: Clone> Pairs<'_, T> {
     fn fork(&mut self, kind: FaultKind, a: (&RecordId, &T), b: (&RecordId, &T)) {
         let (a, b) = if a.0 < b.0 { (a, b) } else { (b, a) };
         self.push(kind, a.1, b.1);
+    }
+
+    /// Those before and after a record that contradict it.
+    fn links(&mut self, kind: FaultKind, token: &T, taken: &Taken<Seen<T>>) {
+        for before in &taken.before {
+            self.push(kind, &before.token, token);
+        }
+        for after in &taken.after {
+            self.push(kind, token, &after.token);
+        }
     }
 }
 
@@ -125,10 +142,10 @@ impl<T: Clone> Stream<T> {
         if !matches!(record.body, Body::Control(Event::StreamClosed { .. })) {
             return;
         }
-        if let Some((last, (after, _))) = self.records.last_key_value()
+        if let Some((last, after)) = &self.last
             && *last > sequence
         {
-            pairs.push(FaultKind::StreamContinued, token, &after.token);
+            pairs.push(FaultKind::StreamContinued, token, after);
         }
         if self
             .closed
@@ -141,26 +158,8 @@ impl<T: Clone> Stream<T> {
 
     fn linked(&mut self, token: &T, record: &VerifiedRecord, leaf: Hash, pairs: &mut Pairs<'_, T>) {
         let sequence = record.record().sequence.get();
-        if let Some((first, _)) = self.records.get(&sequence) {
-            let this = record.id();
-            pairs.fork(
-                FaultKind::StreamFork,
-                (&first.id, &first.token),
-                (&this, token),
-            );
-            return;
-        }
-        let before = sequence.checked_sub(1).and_then(|at| self.records.get(&at));
-        if let Some((before, _)) = before
-            && record.record().previous != Some(before.id)
-        {
-            pairs.push(FaultKind::StreamLink, &before.token, token);
-        }
-        let after = sequence.checked_add(1).and_then(|at| self.records.get(&at));
-        if let Some((after, _)) = after
-            && after.previous != Some(record.id())
-        {
-            pairs.push(FaultKind::StreamLink, token, &after.token);
+        if self.last.as_ref().is_none_or(|(last, _)| *last < sequence) {
+            self.last = Some((sequence, token.clone()));
         }
         let seen = Seen {
             token: token.clone(),
@@ -168,52 +167,36 @@ impl<T: Clone> Stream<T> {
             previous: record.record().previous,
             sequence,
         };
-        self.records.insert(sequence, (seen, leaf));
+        let taken = self.records.take(sequence, &seen, names_before);
+        match &taken.same {
+            Some(same) => {
+                let (same, this) = ((&same.id, &same.token), (&seen.id, token));
+                pairs.fork(FaultKind::StreamFork, same, this);
+            }
+            None => {
+                self.own_leaves.insert(sequence, leaf);
+            }
+        }
+        pairs.links(FaultKind::StreamLink, token, &taken);
     }
 
     fn in_channel(&mut self, token: &T, record: &VerifiedRecord, pairs: &mut Pairs<'_, T>) {
         let Some(link) = record.record().channel() else {
             return;
         };
-        if !self.channels.contains_key(&link.counterparty) {
-            self.channels
-                .insert(link.counterparty.clone(), BTreeMap::new());
-        }
-        let Some(channel) = self.channels.get_mut(&link.counterparty) else {
-            return;
-        };
-        let number = link.sequence.get();
         let seen = Seen {
             token: token.clone(),
             id: record.id(),
             previous: link.previous,
             sequence: record.record().sequence.get(),
         };
-        if let Some(first) = channel.get(&number) {
-            let this = record.id();
-            pairs.fork(
-                FaultKind::ChannelFork,
-                (&first.id, &first.token),
-                (&this, token),
-            );
-            return;
+        let channel = self.channels.entry(link.counterparty.clone()).or_default();
+        let taken = channel.take(link.sequence.get(), &seen, continues);
+        if let Some(same) = &taken.same {
+            let (same, this) = ((&same.id, &same.token), (&seen.id, token));
+            pairs.fork(FaultKind::ChannelFork, same, this);
         }
-        let mut contradicts = false;
-        if let Some((at, before)) = channel.range(..number).next_back()
-            && !continues((*at, before), (number, &seen))
-        {
-            pairs.push(FaultKind::ChannelLink, &before.token, token);
-            contradicts = true;
-        }
-        if let Some((at, after)) = channel.range(number..).next()
-            && !continues((number, &seen), (*at, after))
-        {
-            pairs.push(FaultKind::ChannelLink, token, &after.token);
-            contradicts = true;
-        }
-        if !contradicts {
-            channel.insert(number, seen);
-        }
+        pairs.links(FaultKind::ChannelLink, token, &taken);
     }
 
     fn acknowledging(&mut self, token: &T, record: &Record, pairs: &mut Pairs<'_, T>) {
@@ -282,9 +265,10 @@ impl<T: Clone> Stream<T> {
             hash,
             path,
         };
-        match self.records.get(&sequence) {
-            Some((_, leaf)) if *leaf == hash => {}
-            Some((record, _)) => findings.push(record_replaced(&record.token, shown)),
+        let own = self.own_leaves.get(&sequence);
+        match self.records.get(sequence) {
+            Some(_) if own == Some(&hash) => {}
+            Some(record) => findings.push(record_replaced(&record.token, shown)),
             None => {
                 self.leaves.entry(sequence).or_insert(shown);
             }
@@ -298,7 +282,6 @@ impl<T: Clone> Stream<T> {
         findings: &mut Vec<Finding<T>>,
     ) {
         let content = commitment.commitment();
-        let number = content.number.get();
         let mut push = |kind, a: &T, b: &T| {
             findings.push(Finding {
                 kind,
@@ -313,33 +296,26 @@ impl<T: Clone> Stream<T> {
             first: content.first.get(),
             count: content.count,
         };
-        if let Some(first) = self.batches.get(&number) {
-            match first.id.cmp(&seen.id) {
-                core::cmp::Ordering::Less => push(FaultKind::CommitmentFork, &first.token, token),
-                core::cmp::Ordering::Greater => {
-                    push(FaultKind::CommitmentFork, token, &first.token);
-                }
+        let taken = self.batches.take(content.number.get(), &seen, follows);
+        if let Some(same) = taken.same {
+            match same.id.cmp(&seen.id) {
+                core::cmp::Ordering::Less => push(FaultKind::CommitmentFork, &same.token, token),
                 core::cmp::Ordering::Equal => {}
+                core::cmp::Ordering::Greater => push(FaultKind::CommitmentFork, token, &same.token),
             }
-            return;
         }
-        let mut contradicts = false;
-        if let Some((at, before)) = self.batches.range(..number).next_back()
-            && !follows((*at, before), (number, &seen))
-        {
+        for before in taken.before {
             push(FaultKind::CommitmentLink, &before.token, token);
-            contradicts = true;
         }
-        if let Some((at, after)) = self.batches.range(number..).next()
-            && !follows((number, &seen), (*at, after))
-        {
+        for after in taken.after {
             push(FaultKind::CommitmentLink, token, &after.token);
-            contradicts = true;
-        }
-        if !contradicts {
-            self.batches.insert(number, seen);
         }
     }
+}
+
+/// Whether one record of a stream can come after another, given their sequences.
+fn names_before<T>(one: (u64, &Seen<T>), other: (u64, &Seen<T>)) -> bool {
+    other.0 - one.0 != 1 || other.1.previous == Some(one.1.id)
 }
 
 /// Whether one record of a channel can come after another, given their numbers in it.
