@@ -8,6 +8,7 @@
 
 pub mod encode;
 pub mod fields;
+mod read;
 pub mod strict;
 
 pub use encode::{Encoder, MapEncoder};
@@ -24,6 +25,6 @@ use crate::failure::{Failure, FailureCode};
 /// The code of the first rule that `bytes` break.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Value, Failure> {
     check(bytes, limits)?;
-    ciborium::from_reader(bytes)
-        .map_err(|error| Failure::new(FailureCode::CborTruncated, error.to_string()))
+    read::read(bytes)
+        .ok_or_else(|| Failure::new(FailureCode::CborTruncated, "the item cannot be read"))
 }
