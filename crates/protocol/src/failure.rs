@@ -127,6 +127,14 @@ failure_codes! {
     BeaconMismatch = "beacon_mismatch",
     /// The receipt has a later part without the earlier one that it needs.
     ReceiptIncomplete = "receipt_incomplete",
+    /// The bundle holds no record.
+    BundleEmpty = "bundle_empty",
+    /// The parts or records of a bundle are not in order, or one stands twice.
+    BundleOrder = "bundle_order",
+    /// A part of the bundle is of another operator, stream or channel than it has to be.
+    BundleMismatch = "bundle_mismatch",
+    /// A record or commitment does not name the one before it, which is there too.
+    LinkBroken = "link_broken",
     /// The receipt does not reach the level that was asked for.
     LevelNotReached = "level_not_reached",
     /// The witnesses of the beacon signed later than those of the checkpoint that covers the record.

@@ -15,6 +15,7 @@
 
 pub mod attestation;
 pub mod batch;
+pub mod bundle;
 pub mod cbor;
 pub mod commitment;
 pub mod contract;

@@ -484,8 +484,9 @@ impl UnverifiedRecord {
     /// # Errors
     /// A CBOR, structure, COSE or record code: see spec verification §2, step 2.
     pub fn parse(bytes: &[u8]) -> Result<Self, Failure> {
-        let object = Unverified::parse(bytes, ObjectType::Record)?;
-        let record = decode::payload(&object.payload)?;
+        let mut object = Unverified::parse(bytes, ObjectType::Record)?;
+        // What is signed holds the payload once more; many records may be waiting to be verified.
+        let record = decode::payload(&core::mem::take(&mut object.payload))?;
         if record.time.seconds() != object.header.issued_at {
             return Err(Failure::new(
                 FailureCode::RecordTimeMismatch,
