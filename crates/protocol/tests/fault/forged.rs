@@ -14,8 +14,8 @@ use counterfoil_protocol::record::{
     Event, Outcome, OutcomeStatus, Record, Request, Verdict,
 };
 
+use super::calls::{action, actor, evaluation};
 use super::collected::{bare, code};
-use super::model::{action, actor, evaluation};
 use super::world::{Manifests, content, globex, key, peer, trust};
 
 /// What the tests start from: a record in a channel, at a place of a stream.

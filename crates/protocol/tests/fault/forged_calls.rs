@@ -7,11 +7,11 @@ use counterfoil_protocol::record::{
     Action, Body, ChannelControl, ChannelEvent, Decision, OutcomeStatus, Request, Verdict,
 };
 
+use super::calls::action;
 use super::collected::{bare, code};
 use super::forged::{
     accuse, decision, fork, link, outcome, record, refused, request, said, signed, signed_by, two,
 };
-use super::model::action;
 use super::world::{globex, peer};
 
 #[test]

@@ -4,10 +4,11 @@
 use counterfoil_protocol::fault::{
     Accused, FaultKind, FaultProof, LoggedCommitment, Statement, verify_fault,
 };
+use counterfoil_protocol::record::Body;
 use proptest::prelude::*;
 
 use super::collected::{Item, bare, some_of};
-use super::model::{Act, Model};
+use super::model::{Act, Entry, Model};
 use super::world::{globex, trust};
 
 pub(crate) fn act() -> impl Strategy<Value = Act> {
@@ -59,7 +60,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Nor does any proof that is put together from any of it verify.
     #[test]
@@ -72,25 +73,25 @@ proptest! {
             model.act(act);
         }
         let statements = statements(&model, seed);
+        let all = statements.iter().flat_map(|a| statements.iter().map(move |b| (a.clone(), b.clone())));
+        let pairs: Vec<_> = all.chain(related(&model)).collect();
         let manifests = model.collected.manifests();
         let trust = trust();
         let mut tried = 0;
         for kind in FaultKind::ALL {
-            for a in &statements {
-                for b in &statements {
-                    let proof = FaultProof {
-                        kind: *kind,
-                        accused: Accused::Operator(globex()),
-                        manifests: manifests.clone(),
-                        statements: vec![a.clone(), b.clone()],
-                    }
-                    .encode();
-                    // What is not of the form of the kind is no fault proof.
-                    if FaultProof::parse(&proof).is_ok() {
-                        let report = verify_fault(&proof, &trust);
-                        prop_assert!(!report.convicts(), "{:?}", report);
-                        tried += 1;
-                    }
+            for (a, b) in &pairs {
+                let proof = FaultProof {
+                    kind: *kind,
+                    accused: Accused::Operator(globex()),
+                    manifests: manifests.clone(),
+                    statements: vec![a.clone(), b.clone()],
+                }
+                .encode();
+                // What is not of the form of the kind is no fault proof.
+                if FaultProof::parse(&proof).is_ok() {
+                    let report = verify_fault(&proof, &trust);
+                    prop_assert!(!report.convicts(), "{:?}", report);
+                    tried += 1;
                 }
             }
         }
@@ -104,7 +105,7 @@ fn statements(model: &Model, seed: u64) -> Vec<Statement> {
     let (mut records, mut commitments, mut requests) = (0, 0, 0);
     for token in some_of(model.collected.tokens(), seed, true) {
         match &model.collected.items[token] {
-            Item::Record(bytes) if records < 9 => {
+            Item::Record(bytes) if records < 6 => {
                 records += 1;
                 statements.push(Statement::record(bare(bytes)));
             }
@@ -123,4 +124,25 @@ fn statements(model: &Model, seed: u64) -> Vec<Statement> {
         }
     }
     statements
+}
+
+/// The records that are about one thing: two decisions of one request, two outcomes of one call.
+fn related(model: &Model) -> Vec<(Statement, Statement)> {
+    let entries: Vec<&Entry> = model.sent.iter().collect();
+    let about = |entry: &Entry| match &entry.record.body {
+        Body::Decision(decision) => decision.request.map(|request| request.id),
+        Body::Outcome(outcome) => Some(outcome.decision),
+        _ => None,
+    };
+    let mut pairs = Vec::new();
+    for a in &entries {
+        for b in &entries {
+            if a.id != b.id && about(a).is_some() && about(a) == about(b) {
+                let statement = |entry: &Entry| Statement::record(bare(&entry.bytes));
+                pairs.push((statement(a), statement(b)));
+            }
+        }
+    }
+    pairs.truncate(30);
+    pairs
 }

@@ -10,6 +10,7 @@
     reason = "a test stops where it fails"
 )]
 
+mod calls;
 mod collected;
 mod dishonest;
 mod forged;
