@@ -8,12 +8,39 @@ use counterfoil_tlog::note::Note;
 use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::leaf_hash;
 
+use super::breach;
 use super::kind::FaultKind;
 use super::proof::{Accused, FaultProof, Statement};
+use crate::contract::ContractReport;
 use crate::manifest::UnverifiedManifest;
-use crate::receipt::LoggedManifest;
+use crate::receipt::{LoggedManifest, Receipt};
+use crate::record::VerifiedRecord;
 
 impl FaultProof {
+    /// The proofs that a record of an operator breaks the terms that it was made under: of each
+    /// breach that the record and the contract show by themselves. `contract` is the contract file,
+    /// which `report` has found verified.
+    pub fn of_contract(
+        manifests: &[LoggedManifest],
+        record: &VerifiedRecord,
+        receipt: &Receipt,
+        contract: &[u8],
+        report: &ContractReport,
+    ) -> Vec<Self> {
+        let kinds = [FaultKind::OutsideContract, FaultKind::EvidenceTooLow];
+        let shown = |kind: &FaultKind| breach::contract(*kind, record, receipt, report).is_ok();
+        let proof = |kind| Self {
+            kind,
+            accused: Accused::Operator(record.issuer().clone()),
+            manifests: manifests.to_vec(),
+            statements: vec![
+                Statement::record(receipt.clone()),
+                Statement::Contract(contract.to_vec()),
+            ],
+        };
+        kinds.into_iter().filter(shown).map(proof).collect()
+    }
+
     /// The proof that two manifests are both of one version, if they are. `before` are the
     /// manifests before them, oldest first.
     pub fn of_manifests(before: Vec<LoggedManifest>, a: &[u8], b: &[u8]) -> Option<Self> {

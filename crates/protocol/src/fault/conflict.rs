@@ -4,12 +4,8 @@
 //! The statements are genuine when they get here: signed by the accused. Of two that may stand in
 //! either order, the one with the lower id comes first, so that each fault has one proof.
 
-use counterfoil_tlog::proof::root_from_inclusion;
-use counterfoil_tlog::tree::{Hash, leaf_hash};
-
 use super::kind::FaultKind;
-use crate::commitment::VerifiedCommitment;
-use crate::digest::KeyThumbprint;
+use crate::digest::{KeyThumbprint, RecordId};
 use crate::failure::{Failure, FailureCode};
 use crate::record::{
     Acknowledgement, Body, ChannelControl, ChannelEvent, ChannelLink, Decision, Event, Outcome,
@@ -17,7 +13,7 @@ use crate::record::{
 };
 
 /// How the fault shows, in words.
-type Shown = Result<String, Failure>;
+pub(super) type Shown = Result<String, Failure>;
 
 pub(super) fn not_shown(detail: impl Into<String>) -> Failure {
     Failure::new(FailureCode::FaultNotShown, detail)
@@ -249,11 +245,7 @@ fn stream_continued(a: &VerifiedRecord, b: &VerifiedRecord) -> Shown {
 }
 
 /// A request, which nothing but its id vouches for, and the decision that names it.
-pub(super) fn allowed_otherwise(
-    id: crate::digest::RecordId,
-    asked: &Record,
-    decided: &VerifiedRecord,
-) -> Shown {
+pub(super) fn allowed_otherwise(id: RecordId, asked: &Record, decided: &VerifiedRecord) -> Shown {
     let Body::Request(request) = &asked.body else {
         return Err(not_shown("the first record is not a request"));
     };
@@ -295,98 +287,7 @@ pub(super) fn difference(
     }
 }
 
-/// Two commitments, for the kinds that are made of two commitments.
-pub(super) fn commitments(
-    kind: FaultKind,
-    a: &VerifiedCommitment,
-    b: &VerifiedCommitment,
-) -> Shown {
-    same_stream(a.kid(), b.kid())?;
-    match kind {
-        FaultKind::CommitmentFork => commitment_fork(a, b),
-        FaultKind::CommitmentLink => commitment_link(a, b),
-        other => Err(not_shown(format!("{other} is not made of two commitments"))),
-    }
-}
-
-fn commitment_fork(a: &VerifiedCommitment, b: &VerifiedCommitment) -> Shown {
-    let number = a.commitment().number;
-    if number != b.commitment().number {
-        return Err(not_shown("the commitments have different numbers"));
-    }
-    ascending(a.id(), b.id())?;
-    Ok(format!(
-        "commitments {} and {} are both number {number} of stream {}",
-        a.digest(),
-        b.digest(),
-        a.kid()
-    ))
-}
-
-fn commitment_link(a: &VerifiedCommitment, b: &VerifiedCommitment) -> Shown {
-    let (one, other) = (a.commitment(), b.commitment());
-    let steps = other.number.get().checked_sub(one.number.get());
-    let steps = match steps {
-        Some(steps) if steps > 0 => steps,
-        _ => return Err(not_shown("the second commitment is not a later one")),
-    };
-    // Each batch between them has a record at least.
-    let end = u128::from(one.first.get()) + u128::from(one.count);
-    let earliest = end + u128::from(steps - 1);
-    let first = u128::from(other.first.get());
-    if first < earliest || (steps == 1 && first != end) {
-        return Ok(format!(
-            "batch {} ends before record {end}, and batch {} begins with record {first}",
-            one.number, other.number
-        ));
-    }
-    if steps == 1 && other.previous != Some(a.digest()) {
-        return Ok(format!(
-            "batch {} names another predecessor than batch {}, {}",
-            other.number,
-            one.number,
-            a.digest()
-        ));
-    }
-    Err(not_shown("the second commitment continues the first"))
-}
-
-/// A record, a commitment that covers its place, and what the batch holds there.
-pub(super) fn record_replaced(
-    record: (&VerifiedRecord, &[u8]),
-    commitment: &VerifiedCommitment,
-    leaf: (&Hash, &[Hash]),
-) -> Shown {
-    let (record, bytes) = record;
-    let (leaf, path) = leaf;
-    same_stream(record.kid(), commitment.kid())?;
-    let batch = commitment.commitment();
-    let sequence = record.record().sequence;
-    let index = batch
-        .index_of(sequence)
-        .map_err(|failure| not_shown(failure.detail()))?;
-    let root = root_from_inclusion(leaf, index, batch.count, path)
-        .map_err(|error| Failure::new(FailureCode::BatchPathInvalid, error.to_string()))?;
-    if root != batch.root {
-        return Err(Failure::new(
-            FailureCode::BatchPathInvalid,
-            format!(
-                "the path leads to {root}, the commitment holds {}",
-                batch.root
-            ),
-        ));
-    }
-    if *leaf == leaf_hash(bytes) {
-        return Err(not_shown("the batch holds the record in its place"));
-    }
-    Ok(format!(
-        "batch {} holds something else than record {} in the place of number {sequence}",
-        batch.number,
-        record.id()
-    ))
-}
-
-fn same_stream(a: KeyThumbprint, b: KeyThumbprint) -> Result<(), Failure> {
+pub(super) fn same_stream(a: KeyThumbprint, b: KeyThumbprint) -> Result<(), Failure> {
     if a == b {
         Ok(())
     } else {

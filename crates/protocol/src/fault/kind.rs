@@ -116,6 +116,12 @@ fault_kinds! {
     AllowedOtherwise = 16, "allowed_otherwise", Contradiction, [Request, Record];
     /// A stream goes on after the record that ends it.
     StreamContinued = 17, "stream_continued", Contradiction, [Record, Record];
+    /// A call was allowed that the contract does not permit.
+    OutsideContract = 20, "outside_contract", Breach, [Record, Contract];
+    /// A call was allowed on less evidence than the contract asks for.
+    EvidenceTooLow = 21, "evidence_too_low", Breach, [Record, Contract];
+    /// A record was published later than the contract allows.
+    PublishedLate = 22, "published_late", Breach, [Record, Receipt, Commitment, Checkpoint, Contract];
 }
 
 impl FaultKind {

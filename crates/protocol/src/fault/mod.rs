@@ -11,9 +11,12 @@
 //!
 //! Spec: faults.
 
+mod batches;
+mod breach;
 mod build;
 mod conflict;
 mod detect;
+mod keys;
 mod kind;
 mod log;
 mod proof;

@@ -51,6 +51,8 @@ pub(super) enum Form {
     Manifest,
     Checkpoint,
     Entry,
+    Receipt,
+    Contract,
 }
 
 /// A commitment and the tlog-proof that it is logged, where there is one.
@@ -80,7 +82,7 @@ pub enum Statement {
     },
     /// A manifest of the accused.
     Manifest(Vec<u8>),
-    /// A checkpoint note of the accused log.
+    /// A checkpoint note: of the accused log, or one that bounds a time.
     Checkpoint(Vec<u8>),
     /// An entry of the accused log, with its tlog-proof.
     Entry {
@@ -89,6 +91,10 @@ pub enum Statement {
         /// Its tlog-proof.
         log_proof: Vec<u8>,
     },
+    /// The receipt of a record of another operator.
+    Receipt(Vec<u8>),
+    /// A contract file.
+    Contract(Vec<u8>),
 }
 
 /// A fault proof: the parts as they were received, none of them verified yet.
@@ -119,9 +125,11 @@ impl Statement {
         let mut encoder = Encoder::with_capacity(1024);
         match self {
             Self::Record(receipt) => return receipt.encode(),
-            Self::Request(object) | Self::Manifest(object) | Self::Checkpoint(object) => {
-                return object.clone();
-            }
+            Self::Request(bytes)
+            | Self::Manifest(bytes)
+            | Self::Checkpoint(bytes)
+            | Self::Receipt(bytes)
+            | Self::Contract(bytes) => return bytes.clone(),
             Self::Commitment(logged) => {
                 encoder.array(2).bytes(&logged.commitment);
                 match &logged.log_proof {
@@ -148,6 +156,8 @@ impl Statement {
             Form::Request => Self::Request(encoded),
             Form::Manifest => Self::Manifest(encoded),
             Form::Checkpoint => Self::Checkpoint(encoded),
+            Form::Receipt => Self::Receipt(encoded),
+            Form::Contract => Self::Contract(encoded),
             Form::Commitment => {
                 let [commitment, proof] = pair(&encoded, "a commitment")?;
                 Self::Commitment(LoggedCommitment {

@@ -16,9 +16,7 @@ pub enum FaultStepName {
     Statement,
     /// 4: the keys were not revoked before the statements were logged.
     Keys,
-    /// 5: the contract that was not kept was agreed on.
-    Contract,
-    /// 6: what the statements show together.
+    /// 5: what the statements show together.
     Fault,
 }
 
@@ -35,7 +33,6 @@ impl FaultStepName {
             Self::Manifests => "manifests",
             Self::Statement => "statement",
             Self::Keys => "keys",
-            Self::Contract => "contract",
             Self::Fault => "fault",
         }
     }

@@ -1,20 +1,27 @@
 //! Verifies a fault proof and explains every step. Spec: faults §5.
 
+use super::batches;
+use super::breach::{self, Publication};
 use super::conflict::{self, ascending, not_shown};
+use super::keys::manifest_place;
 use super::kind::FaultKind;
 use super::log;
 use super::proof::{Accused, FaultProof, LoggedCommitment, Statement};
 use super::report::{FaultReport, FaultStepName};
 use crate::commitment::{UnverifiedCommitment, VerifiedCommitment};
-use crate::digest::KeyThumbprint;
+use crate::contract::{ContractReport, verify_contract};
+use crate::digest::CheckpointDigest;
 use crate::failure::{Failure, FailureCode};
+use crate::level::Level;
 use crate::manifest::{UnverifiedManifest, VerifiedManifest};
 use crate::names::OperatorName;
-use crate::receipt::{LoggedManifest, Receipt};
+use crate::numbers::UnixSeconds;
+use crate::receipt::Receipt;
 use crate::record::{UnverifiedRecord, VerifiedRecord};
 use crate::trust::Trust;
 use crate::verify::checks::{listed_key, manifest_chain};
-use crate::verify::{LogPosition, statement};
+use crate::verify::{self, LogPosition, Report, statement};
+use counterfoil_tlog::policy::Quorum;
 
 /// Verifies the bytes of a fault proof against a trust file. The accused is convicted if the report
 /// says so: [`FaultReport::convicts`].
@@ -46,12 +53,12 @@ fn run(encoded: &[u8], trust: &Trust, report: &mut FaultReport) -> Result<(), Fa
 
 /// The case against an operator.
 pub(super) struct Case<'a> {
-    proof: &'a FaultProof,
+    pub(super) proof: &'a FaultProof,
     pub(super) accused: &'a OperatorName,
     pub(super) trust: &'a Trust,
-    manifests: Vec<VerifiedManifest>,
-    /// By whose authority each manifest is logged, where it is.
-    places: Vec<Option<LogPosition>>,
+    pub(super) manifests: Vec<VerifiedManifest>,
+    /// Where each manifest is logged, if that is shown.
+    pub(super) places: Vec<Option<LogPosition>>,
 }
 
 /// A statement that has been found genuine.
@@ -67,6 +74,12 @@ pub(super) enum Genuine<'a> {
         place: Option<LogPosition>,
     },
     Manifest(Box<VerifiedManifest>),
+    Receipt(Box<Report>),
+    Checkpoint {
+        digest: CheckpointDigest,
+        quorum: Quorum,
+    },
+    Contract(Box<ContractReport>),
     /// It is checked where it is used.
     Other(&'a Statement),
 }
@@ -123,10 +136,8 @@ impl<'a> Case<'a> {
             genuine.push(one);
         }
         self.keys(&genuine, report)?;
-        report.begin(FaultStepName::Contract);
-        report.absent("no contract is needed to see a contradiction");
         report.begin(FaultStepName::Fault);
-        let finding = self.contradiction(&genuine)?;
+        let finding = self.fault(&genuine)?;
         report.finding = Some(finding.clone());
         report.pass(finding);
         Ok(())
@@ -149,9 +160,16 @@ impl<'a> Case<'a> {
             Statement::Leaf { hash, .. } => {
                 Ok((Genuine::Other(statement), format!("the leaf {hash}")))
             }
-            Statement::Checkpoint(_) | Statement::Entry { .. } => {
-                Err(not_shown("it is not a statement of an operator"))
+            Statement::Receipt(bytes) => self.receipt(bytes),
+            Statement::Checkpoint(note) => {
+                let quorum = log::checkpoint(note, self.trust)?;
+                let size = quorum.checkpoint().size();
+                let digest = CheckpointDigest::of(note);
+                let detail = format!("the checkpoint {digest} of size {size}");
+                Ok((Genuine::Checkpoint { digest, quorum }, detail))
             }
+            Statement::Contract(bytes) => self.contract(bytes),
+            Statement::Entry { .. } => Err(not_shown("it is not a statement of an operator")),
         }
     }
 
@@ -216,71 +234,31 @@ impl<'a> Case<'a> {
         Ok((Genuine::Manifest(Box::new(manifest)), detail))
     }
 
-    /// Checks that each statement was logged before its key was revoked, if it was.
-    fn keys(&self, genuine: &[Genuine<'_>], report: &mut FaultReport) -> Result<(), Failure> {
-        report.begin(FaultStepName::Keys);
-        if self.proof.kind == FaultKind::ManifestFork {
-            report.absent("each manifest is signed with a root key of the version before");
-            return Ok(());
+    fn receipt(&self, bytes: &[u8]) -> Result<(Genuine<'a>, String), Failure> {
+        let report = verify::verify(bytes, self.trust, Level::Witnessed);
+        if let Some(failure) = &report.failure {
+            return Err(failure.clone());
         }
-        for (index, statement) in genuine.iter().enumerate() {
-            let (kid, place) = match statement {
-                Genuine::Record { record, place, .. } => (record.kid(), place.as_ref()),
-                Genuine::Commitment { commitment, place } => (commitment.kid(), place.as_ref()),
-                Genuine::Request(_) | Genuine::Manifest(_) | Genuine::Other(_) => continue,
-            };
-            self.key(kid, place)
-                .map_err(|failure| failure.at(&format!("statement {}", index + 1)))?;
-        }
-        report.pass(match self.manifests.last() {
-            Some(newest) => format!(
-                "version {} revokes none of the keys before the statements were logged; later \
-                 versions are not known",
-                newest.manifest().version
-            ),
-            None => String::new(),
+        let detail = report.facts.as_ref().map_or(String::new(), |facts| {
+            format!("a witnessed record of {}, id {}", facts.issuer, facts.id)
         });
-        Ok(())
+        Ok((Genuine::Receipt(Box::new(report)), detail))
     }
 
-    fn key(&self, kid: KeyThumbprint, place: Option<&LogPosition>) -> Result<(), Failure> {
-        let revoking = self
-            .manifests
-            .iter()
-            .zip(&self.places)
-            .find(|(manifest, _)| manifest.manifest().revoked.contains(&kid));
-        let Some((manifest, revoked_at)) = revoking else {
-            return Ok(());
-        };
-        let version = manifest.manifest().version;
-        let revoked = |why: String| Failure::new(FailureCode::KeyRevoked, why);
-        let Some(revoked_at) = revoked_at else {
-            return Err(revoked(format!(
-                "version {version} revokes key {kid}, and it is not shown when"
-            )));
-        };
-        let Some(place) = place else {
-            return Err(revoked(format!(
-                "version {version} revokes key {kid}, and the statement is not shown to be logged"
-            )));
-        };
-        if place.origin != revoked_at.origin || place.index >= revoked_at.index {
-            return Err(revoked(format!(
-                "version {version} revokes key {kid} at entry {} of {}, the statement is in entry \
-                 {} of {}",
-                revoked_at.index, revoked_at.origin, place.index, place.origin
-            )));
+    fn contract(&self, bytes: &[u8]) -> Result<(Genuine<'a>, String), Failure> {
+        let report = verify_contract(bytes, self.trust, Level::Signed);
+        if let Some(failure) = &report.failure {
+            return Err(failure.clone());
         }
-        if self.trust.policy().needs_witnesses() && !(place.witnessed && revoked_at.witnessed) {
-            return Err(Failure::new(
-                FailureCode::QuorumNotMet,
-                "which of the two was logged first is not witnessed",
-            ));
-        }
-        Ok(())
+        let detail = match (report.state, report.digest) {
+            (Some(state), Some(digest)) => format!("contract {digest}, {}", state.as_str()),
+            _ => String::new(),
+        };
+        Ok((Genuine::Contract(Box::new(report)), detail))
     }
 
-    fn contradiction(&self, genuine: &[Genuine<'_>]) -> Result<String, Failure> {
+    /// What the statements show together.
+    fn fault(&self, genuine: &[Genuine<'_>]) -> Result<String, Failure> {
         match genuine {
             [
                 Genuine::Record { record: a, .. },
@@ -289,14 +267,14 @@ impl<'a> Case<'a> {
             [
                 Genuine::Commitment { commitment: a, .. },
                 Genuine::Commitment { commitment: b, .. },
-            ] => conflict::commitments(self.proof.kind, a, b),
+            ] => batches::commitments(self.proof.kind, a, b),
             [
                 Genuine::Record {
                     record, receipt, ..
                 },
                 Genuine::Commitment { commitment, .. },
                 Genuine::Other(Statement::Leaf { hash, path }),
-            ] => conflict::record_replaced((record, &receipt.record), commitment, (hash, path)),
+            ] => batches::record_replaced((record, &receipt.record), commitment, (hash, path)),
             [Genuine::Request(request), Genuine::Record { record, .. }] => {
                 conflict::allowed_otherwise(request.id(), request.unverified_content(), record)
             }
@@ -311,20 +289,39 @@ impl<'a> Case<'a> {
                     self.accused
                 ))
             }
+            [
+                Genuine::Record {
+                    record, receipt, ..
+                },
+                Genuine::Contract(contract),
+            ] => breach::contract(self.proof.kind, record, receipt, contract),
+            [
+                Genuine::Record { record, .. },
+                Genuine::Receipt(seen),
+                Genuine::Commitment { commitment, .. },
+                Genuine::Checkpoint { digest, quorum },
+                Genuine::Contract(contract),
+            ] => {
+                let facts = seen.facts.as_ref();
+                let facts = facts.ok_or_else(|| not_shown("the receipt has no record"))?;
+                breach::late(&Publication {
+                    record,
+                    seen: (&facts.record, seen.not_after),
+                    commitment,
+                    beacon: (
+                        *digest,
+                        quorum.checkpoint().size(),
+                        quorum.not_before().map(UnixSeconds::new),
+                    ),
+                    terms: breach::terms(record.record(), contract)?,
+                })
+            }
             _ => Err(not_shown("the statements are not of the kind")),
         }
     }
 }
 
-fn manifest_place(logged: &LoggedManifest, trust: &Trust) -> Result<Option<LogPosition>, Failure> {
-    logged
-        .log_proof
-        .as_ref()
-        .map(|proof| LogPosition::of(proof, &logged.manifest, trust))
-        .transpose()
-}
-
-pub(super) fn is_of(issuer: &OperatorName, accused: &OperatorName) -> Result<(), Failure> {
+fn is_of(issuer: &OperatorName, accused: &OperatorName) -> Result<(), Failure> {
     if issuer == accused {
         Ok(())
     } else {
