@@ -10,6 +10,7 @@
     reason = "a test stops where it fails"
 )]
 
+mod breaches;
 mod calls;
 mod collected;
 mod dishonest;
@@ -17,6 +18,7 @@ mod forged;
 mod forged_batches;
 mod forged_calls;
 mod honest;
+mod late;
 mod logs;
 mod model;
 mod revoked;

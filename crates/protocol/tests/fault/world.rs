@@ -147,10 +147,21 @@ impl Log {
         note.with_signatures(vec![line]).unwrap()
     }
 
+    /// The checkpoint, cosigned at that second.
+    pub(crate) fn checkpoint_at(&self, seconds: u64) -> Note {
+        let note = self.checkpoint(false);
+        let line = cosign(note.text(), &witness_key(), seconds).unwrap();
+        note.with_signatures(vec![line]).unwrap()
+    }
+
     pub(crate) fn proof(&self, index: u64, witnessed: bool) -> Vec<u8> {
+        self.proof_under(index, self.checkpoint(witnessed))
+    }
+
+    pub(crate) fn proof_under(&self, index: u64, checkpoint: Note) -> Vec<u8> {
         let leaves: Vec<Hash> = self.entries.iter().map(|entry| leaf_hash(entry)).collect();
         let path = path(usize::try_from(index).unwrap(), &leaves);
-        TlogProof::new(None, index, path, self.checkpoint(witnessed))
+        TlogProof::new(None, index, path, checkpoint)
             .unwrap()
             .to_string()
             .into_bytes()
