@@ -8,8 +8,8 @@
 //! Reading order: [`cbor`] and [`cose`] are the byte layer; [`record`], [`batch`],
 //! [`commitment`] and [`manifest`] are the signed objects; [`receipt`] puts them in one file;
 //! [`trust`] says whom the verifier believes; [`verify`] checks a receipt step by step;
-//! [`contract`] is what two operators agreed on. Every refusal anywhere carries a [`FailureCode`]
-//! from one closed list.
+//! [`contract`] is what two operators agreed on; [`fault`] convicts whoever contradicts itself or
+//! breaks a contract. Every refusal anywhere carries a [`FailureCode`] from one closed list.
 //!
 //! The byte formats are specified in `spec/`; section numbers in these docs refer to it.
 

@@ -7,7 +7,7 @@ use counterfoil_protocol::numbers::{BatchNumber, Sequence, UnixMillis};
 use counterfoil_tlog::tree::{Hash, leaf_hash};
 
 use super::collected::{bare, code};
-use super::forged::{accuse, record, refused, signed, signed_again};
+use super::statements::{accuse, record, refused, signed, signed_again};
 use super::world::{globex, key, path, peer, root};
 
 fn commitment(number: u64, first: u64, leaves: &[Hash]) -> Commitment {

@@ -9,7 +9,7 @@ use counterfoil_protocol::record::{
 
 use super::calls::action;
 use super::collected::{bare, code};
-use super::forged::{
+use super::statements::{
     accuse, decision, fork, link, outcome, record, refused, request, said, signed, signed_by, two,
 };
 use super::world::{globex, peer};

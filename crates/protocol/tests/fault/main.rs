@@ -22,4 +22,6 @@ mod late;
 mod logs;
 mod model;
 mod revoked;
+mod statements;
+mod text;
 mod world;
