@@ -5,7 +5,7 @@ use counterfoil_protocol::fault::{Accused, FaultKind, FaultProof, Statement, ver
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::receipt::LoggedManifest;
 use counterfoil_protocol::record::{
-    Body, ChannelControl, ChannelEvent, ChannelLink, Decision, Event, OutcomeStatus, Verdict,
+    Body, ChannelControl, ChannelEvent, ChannelLink, Event, OutcomeStatus, Verdict,
 };
 
 use counterfoil_protocol::verify::StepOutcome;
