@@ -32,6 +32,7 @@ pub mod names;
 pub mod numbers;
 pub mod presentation;
 pub mod receipt;
+pub mod reconcile;
 pub mod record;
 pub mod trust;
 pub mod verify;

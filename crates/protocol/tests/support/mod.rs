@@ -13,6 +13,8 @@
     reason = "a test stops where it fails"
 )]
 
+pub mod conversation;
+
 use counterfoil_protocol::batch::BatchTree;
 use counterfoil_protocol::bundle::{self, Chosen, Header, Part, seal};
 use counterfoil_protocol::commitment::Commitment;
@@ -111,13 +113,19 @@ impl Log {
         proof.to_string().into_bytes()
     }
 
-    /// A trust file that names this log, a quorum of both witnesses, and the operators.
-    pub fn trust(&self, operators: &[(&str, &PublicKey)]) -> Trust {
+    /// A tlog-policy that names this log, and a quorum of both witnesses.
+    pub fn policy(&self) -> String {
         let mut file = format!("log {}\n", self.key.verifier());
         for (name, witness) in ["w1", "w2"].into_iter().zip(&self.witnesses) {
             file += &format!("witness {name} {}\n", witness.verifier());
         }
         file += "group both all w1 w2\nquorum both\n";
+        file
+    }
+
+    /// A trust file that names this log, a quorum of both witnesses, and the operators.
+    pub fn trust(&self, operators: &[(&str, &PublicKey)]) -> Trust {
+        let mut file = self.policy();
         for (name, root) in operators {
             let vkey = operator_vkey(&name.parse().unwrap(), root).unwrap();
             file += &format!("operator {vkey}\n");
