@@ -41,6 +41,15 @@ impl Findings {
         });
     }
 
+    fn breach(&mut self, kind: FaultKind, side: Side, text: String) {
+        self.0.push(Finding {
+            class: Class::OutsideContract,
+            side: Some(side),
+            fault: Some(kind),
+            text,
+        });
+    }
+
     /// Two sides that contradict each other, without it being clear whose doing it is.
     fn differ(&mut self, text: String) {
         self.0.push(Finding {
@@ -306,7 +315,7 @@ impl Reconciler {
                 "it was outside of the contract for {}: {why}",
                 self.name(side)
             );
-            found.add(Class::OutsideContract, side, text);
+            found.breach(FaultKind::OutsideContract, side, text);
         };
         match (call.request, call.asked().map(|asked| &asked.terms)) {
             (Some(_), Some(Judged::Outside(why))) => outside(found, call.asking, why),
@@ -330,7 +339,7 @@ impl Reconciler {
                     "{} allowed it on evidence that was {evidence}, the contract asks for {needed}",
                     self.name(asked)
                 );
-                found.add(Class::OutsideContract, asked, text);
+                found.breach(FaultKind::EvidenceTooLow, asked, text);
             }
         }
     }
