@@ -36,6 +36,7 @@ mod log_cache;
 mod parse;
 mod part;
 mod seal;
+mod shared;
 mod verify;
 
 pub use entry::{Entry, Summary};

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::collect::{Acknowledged, Kept, Reconciler, What};
+use super::collect::Reconciler;
 use super::judge::{Findings, missing};
+use super::kept::{Acknowledged, Kept, What};
 use super::line::{Class, Finding, Line, Role, Side, Subject};
 use crate::digest::{KeyThumbprint, RecordId};
 use crate::fault::FaultKind;

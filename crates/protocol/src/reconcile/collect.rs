@@ -1,17 +1,16 @@
-//! Takes in records and keeps of each what is needed to compare it: half a million fit in memory.
+//! Takes in records, and keeps of each what is needed to compare it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::line::{HeldBy, Line, RecordRef, Role, Side, Totals};
+use super::kept::{Asked, Interned, Judged, Kept, What};
+use super::line::{HeldBy, Line, Side, Totals};
 use crate::bundle::Entry;
 use crate::contract::{Call, OutsideContract, Terms};
 use crate::digest::{ContentDigest, KeyThumbprint, RecordId};
 use crate::level::Level;
 use crate::names::{AgentName, OperatorName, ServerName, ToolName, Verb};
-use crate::numbers::{ChannelSequence, Millis, Sequence, UnixMillis, UnixSeconds};
-use crate::record::{
-    Acknowledgement, Action, Actor, Body, ChannelEvent, OutcomeStatus, Record, Verdict,
-};
+use crate::numbers::{Millis, UnixMillis, UnixSeconds};
+use crate::record::{Acknowledgement, Action, Actor, Body, ChannelEvent, Record};
 use crate::verify::Report;
 
 /// A verified record as it is handed to a reconciliation.
@@ -105,78 +104,6 @@ pub struct Reconciler {
     pub(super) actions: Interned<(ServerName, Verb, ToolName)>,
     pub(super) agents: Interned<(OperatorName, AgentName)>,
     pub(super) totals: Totals,
-}
-
-/// What is kept of a record.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) id: RecordId,
-    pub(super) signer: Side,
-    pub(super) held_by: HeldBy,
-    pub(super) kid: KeyThumbprint,
-    pub(super) sequence: Sequence,
-    pub(super) channel: ChannelSequence,
-    pub(super) acknowledged: Vec<Acknowledgement>,
-    pub(super) time: UnixMillis,
-    pub(super) level: Level,
-    pub(super) not_after: Option<UnixSeconds>,
-    pub(super) what: What,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    Request(Box<Asked>),
-    Decision {
-        request: Option<(RecordId, Level)>,
-        verdict: Verdict,
-        asked: Box<Asked>,
-    },
-    Outcome {
-        of: RecordId,
-        status: OutcomeStatus,
-        answer: Option<RecordId>,
-    },
-    Denial(RecordId),
-    Other,
-}
-
-/// What was asked for, as a request and the decision about it have to agree on it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) action: usize,
-    pub(super) agent: usize,
-    pub(super) on_behalf_of: Option<ContentDigest>,
-    pub(super) session: Option<ContentDigest>,
-    pub(super) parameters: ContentDigest,
-    pub(super) contract: Option<ContentDigest>,
-    pub(super) terms: Judged,
-}
-
-/// What the contracts say of a request or decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Judged {
-    /// There is nothing to judge by.
-    Unknown,
-    /// It is permitted if its evidence is of this level.
-    Permitted(Level),
-    /// It is outside, and why.
-    Outside(String),
-}
-
-impl Kept {
-    pub(super) const fn reference(&self, role: Role) -> RecordRef {
-        RecordRef {
-            role,
-            signer: self.signer,
-            held_by: self.held_by,
-            id: self.id,
-            stream: self.kid,
-            sequence: self.sequence,
-            channel_sequence: self.channel,
-            time: self.time,
-            level: self.level,
-        }
-    }
 }
 
 impl Reconciler {
@@ -443,36 +370,3 @@ impl Reconciler {
             && self.options.until.is_none_or(|until| time < until)
     }
 }
-
-/// Values that come again and again, each kept once.
-#[derive(Debug)]
-pub(super) struct Interned<T> {
-    numbers: BTreeMap<T, usize>,
-    values: Vec<T>,
-}
-
-impl<T: Clone + Ord> Interned<T> {
-    const fn new() -> Self {
-        Self {
-            numbers: BTreeMap::new(),
-            values: Vec::new(),
-        }
-    }
-
-    fn number(&mut self, value: T) -> usize {
-        if let Some(number) = self.numbers.get(&value) {
-            return *number;
-        }
-        let number = self.values.len();
-        self.values.push(value.clone());
-        self.numbers.insert(value, number);
-        number
-    }
-
-    pub(super) fn value(&self, number: usize) -> Option<&T> {
-        self.values.get(number)
-    }
-}
-
-/// The ids that a set of records acknowledges, without repetition.
-pub(super) type Acknowledged = BTreeSet<(KeyThumbprint, ChannelSequence, RecordId)>;

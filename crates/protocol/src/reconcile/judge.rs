@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::calls::CallRecords;
-use super::collect::{Asked, Judged, Kept, Reconciler, What};
-use super::line::{Class, Finding, Line, RecordRef, Role, Side, Subject};
+use super::calls::{CallRecords, status};
+use super::collect::Reconciler;
+use super::kept::{Asked, Judged, What};
+use super::line::{Class, Finding, Line, Role, Side, Subject};
 use super::words::{list, shown};
 use crate::digest::RecordId;
 use crate::fault::FaultKind;
@@ -342,77 +343,6 @@ impl Reconciler {
                 found.breach(FaultKind::EvidenceTooLow, asked, text);
             }
         }
-    }
-}
-
-impl<'a> CallRecords<'a> {
-    /// All its records with their roles.
-    fn with_roles(&self) -> impl Iterator<Item = (Role, &'a Kept)> {
-        let with = |role: Role, records: &[&'a Kept]| {
-            let records: Vec<&'a Kept> = records.to_vec();
-            records.into_iter().map(move |kept| (role, kept))
-        };
-        let request = self.request.map(|kept| (Role::Request, kept));
-        request
-            .into_iter()
-            .chain(with(Role::Decision, &self.decisions))
-            .chain(with(Role::AskedOutcome, &self.asked_outcomes))
-            .chain(with(Role::AskingOutcome, &self.asking_outcomes))
-    }
-
-    fn all(&self) -> impl Iterator<Item = &'a Kept> {
-        self.with_roles().map(|(_, kept)| kept)
-    }
-
-    fn references(&self) -> Vec<RecordRef> {
-        self.with_roles()
-            .map(|(role, kept)| kept.reference(role))
-            .collect()
-    }
-
-    /// What was asked for, by the request, or else by the decision.
-    pub(super) fn asked(&self) -> Option<&'a Asked> {
-        let first = self.request.or_else(|| self.decisions.first().copied())?;
-        match &first.what {
-            What::Request(asked) | What::Decision { asked, .. } => Some(asked),
-            _ => None,
-        }
-    }
-
-    fn contract(&self) -> Option<crate::digest::ContentDigest> {
-        self.asked()?.contract
-    }
-
-    /// Whether the asking side says that the request was never sent.
-    pub(super) fn never_left(&self) -> bool {
-        let statuses = self.asking_outcomes.iter().map(|kept| &kept.what);
-        self.request.is_some()
-            && !self.asking_outcomes.is_empty()
-            && statuses.into_iter().all(|what| {
-                let status = OutcomeStatus::NotExecuted;
-                matches!(what, What::Outcome { status: s, answer: None, .. } if *s == status)
-            })
-    }
-
-    pub(super) fn is_allowed(&self) -> bool {
-        self.has(Verdict::Allow)
-    }
-
-    pub(super) fn is_denied(&self) -> bool {
-        self.has(Verdict::Deny)
-    }
-
-    fn has(&self, wanted: Verdict) -> bool {
-        let mut decisions = self.decisions.iter().map(|kept| &kept.what);
-        decisions.any(|what| matches!(what, What::Decision { verdict, .. } if *verdict == wanted))
-    }
-}
-
-/// The first outcome's status and the answer that it names.
-pub(super) fn status(outcomes: &[&Kept]) -> Option<(OutcomeStatus, Option<RecordId>)> {
-    match &outcomes.first()?.what {
-        What::Outcome { status, answer, .. } => Some((*status, *answer)),
-        _ => None,
     }
 }
 

@@ -14,6 +14,7 @@ mod calls;
 mod channels;
 mod collect;
 mod judge;
+mod kept;
 mod line;
 mod words;
 

@@ -1,8 +1,9 @@
 //! What a line says, in plain words.
 
-use super::calls::CallRecords;
-use super::collect::{Kept, Reconciler};
-use super::judge::{kind, status};
+use super::calls::{CallRecords, status};
+use super::collect::Reconciler;
+use super::judge::kind;
+use super::kept::Kept;
 use crate::digest::ContentDigest;
 use crate::level::Level;
 use crate::record::OutcomeStatus;
