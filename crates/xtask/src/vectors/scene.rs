@@ -82,6 +82,7 @@ impl Scene {
             log_proof: Some(proof(commitment_index)?),
             beacon: None,
             disclosures: Vec::new(),
+            presentation: None,
         })
     }
 }

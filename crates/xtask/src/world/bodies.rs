@@ -1,16 +1,19 @@
 //! What the records of the world say.
 
 use anyhow::Result;
+use counterfoil_protocol::attestation::{Attestation, AttestationDigest};
 use counterfoil_protocol::digest::{ContentDigest, RecordId};
 use counterfoil_protocol::disclosure::{DisclosedField, Disclosure, salted_digest};
+use counterfoil_protocol::keys::SigningKey;
+use counterfoil_protocol::level::Level;
 use counterfoil_protocol::names::{
-    AgentName, OperatorName, PolicyId, PrincipalName, ReasonCode, Scope, ServerName, SessionName,
+    AgentName, AttestationKind, Location, OperatorName, PolicyId, ReasonCode, Scope, ServerName,
     Tier, ToolName, Unit, Verb,
 };
 use counterfoil_protocol::numbers::{Amount, ChannelSequence};
 use counterfoil_protocol::record::{
-    Acknowledgement, Action, Actor, Beacon, Body, ChannelLink, Decision, Evaluation, Event,
-    Outcome, OutcomeStatus, Request, Reservation, Settlement, Verdict,
+    Acknowledgement, Action, Actor, Beacon, Body, ChannelLink, DecidedRequest, Decision,
+    Evaluation, Event, Outcome, OutcomeStatus, Request, Reservation, Settlement, Verdict,
 };
 
 use super::keys::{Operator, salt, signing_key};
@@ -40,6 +43,8 @@ pub(super) fn disclosures() -> Disclosures {
             "result",
             r#"{"content":[{"type":"text","text":"refunded"}]}"#,
         ),
+        on_behalf_of: open(DisclosedField::OnBehalfOf, "on behalf of", "user:réne"),
+        session: open(DisclosedField::Session, "session", "s-17"),
     }
 }
 
@@ -49,6 +54,7 @@ pub(super) fn morning(
     acme: &Operator,
     globex: &Operator,
     beacon: Beacon,
+    contract: ContentDigest,
     disclosures: &Disclosures,
 ) -> Result<(Stream, Stream)> {
     let mut ours = stream(acme, "enforcer", START * 1000)?;
@@ -56,18 +62,23 @@ pub(super) fn morning(
     let policy_set = ContentDigest::of(b"the policy set of acme");
     let their_policy_set = ContentDigest::of(b"the policy set of globex");
 
-    ours.push(Body::Control(Event::StreamOpened));
+    ours.push(opened_after(&acme.previous_enforcer));
     ours.push(Body::Control(Event::Started {
         policy_set,
         unresolved: 2,
     }));
-    theirs.push(Body::Control(Event::StreamOpened));
+    theirs.push(opened_after(&globex.previous_enforcer));
     ours.beacon = Some(beacon);
     theirs.beacon = Some(beacon);
 
     let request = ours.push(Body::Request(Request {
-        channel: link(&globex.name, 0, None, None),
-        actor: actor(&acme.name)?,
+        channel: link(globex, 0, None, None),
+        contract: Some(contract),
+        actor: Actor {
+            on_behalf_of: Some(disclosures.on_behalf_of.digest()),
+            session: Some(disclosures.session.digest()),
+            ..actor(&acme.name)?
+        },
         action: refund(Some("money"))?,
         parameters: disclosures.parameters.digest(),
         evaluation: Evaluation {
@@ -83,10 +94,15 @@ pub(super) fn morning(
             amount: Amount::new(10),
             remaining: Amount::new(990),
         }],
+        attestations: attestations()?,
     }));
     let decision = theirs.push(Body::Decision(Decision {
-        channel: Some(link(&acme.name, 0, None, Some((0, request)))),
-        request: Some(request),
+        channel: Some(link(acme, 0, None, Some((0, request)))),
+        request: Some(DecidedRequest {
+            id: request,
+            evidence: Level::Logged,
+        }),
+        contract: Some(contract),
         actor: actor(&acme.name)?,
         action: refund(None)?,
         parameters: salted(DisclosedField::Parameters, "globex parameters"),
@@ -97,19 +113,21 @@ pub(super) fn morning(
             their_policy_set,
         )?,
         reservations: Vec::new(),
+        attestations: Vec::new(),
     }));
     let outcome = theirs.push(Body::Outcome(Outcome {
-        channel: Some(link(&acme.name, 1, Some(decision), Some((0, request)))),
+        channel: Some(link(acme, 1, Some(decision), Some((0, request)))),
         decision,
         answer: None,
         status: OutcomeStatus::Succeeded,
         result: Some(disclosures.result.digest()),
         settlements: Vec::new(),
+        attestations: Vec::new(),
     }));
     theirs.seal()?;
 
     ours.push(Body::Outcome(Outcome {
-        channel: Some(link(&globex.name, 1, Some(request), Some((1, outcome)))),
+        channel: Some(link(globex, 1, Some(request), Some((1, outcome)))),
         decision: request,
         answer: Some(outcome),
         status: OutcomeStatus::Succeeded,
@@ -120,10 +138,12 @@ pub(super) fn morning(
             committed: Amount::new(7),
             remaining: Amount::new(993),
         }],
+        attestations: Vec::new(),
     }));
     ours.push(Body::Decision(Decision {
         channel: None,
         request: None,
+        contract: None,
         actor: Actor {
             on_behalf_of: None,
             session: None,
@@ -136,6 +156,7 @@ pub(super) fn morning(
             ..evaluation(Verdict::Deny, "unknown_tool", &[], policy_set)?
         },
         reservations: Vec::new(),
+        attestations: Vec::new(),
     }));
     ours.push(Body::Control(Event::MessageRefused {
         reason: ReasonCode::new("duplicate_member_name")?,
@@ -152,7 +173,7 @@ pub(super) fn morning(
 /// The stream of acme's second key: one record.
 pub(super) fn second_stream(acme: &Operator) -> Result<Stream> {
     let mut stream = stream(acme, "next enforcer", (START + 3) * 1000)?;
-    stream.push(Body::Control(Event::StreamOpened));
+    stream.push(opened_after(&acme.enforcer));
     stream.seal()?;
     Ok(stream)
 }
@@ -162,10 +183,45 @@ fn stream(operator: &Operator, key: &str, start: u64) -> Result<Stream> {
     Ok(Stream::new(operator.name.clone(), key, start))
 }
 
+fn opened_after(key: &SigningKey) -> Body {
+    Body::Control(Event::StreamOpened {
+        predecessor: Some(key.public().thumbprint()),
+    })
+}
+
+/// One of each kind of digest, with a location and without.
+fn attestations() -> Result<Vec<Attestation>> {
+    let attestation = |kind: &str, digest, location: Option<&str>| -> Result<Attestation> {
+        Ok(Attestation {
+            kind: AttestationKind::new(kind)?,
+            digest,
+            location: location.map(Location::new).transpose()?,
+        })
+    };
+    Ok(vec![
+        attestation(
+            "application/vnd.in-toto+json",
+            AttestationDigest::Sha256([0x21; 32]),
+            Some("https://acme.example/build/17"),
+        )?,
+        attestation(
+            "https://pay.example/receipt",
+            AttestationDigest::Sha384([0x22; 48]),
+            None,
+        )?,
+        attestation(
+            "https://chain.example/transaction",
+            AttestationDigest::Sha512([0x23; 64]),
+            None,
+        )?,
+    ])
+}
+
 fn local_decision(operator: &OperatorName, policy_set: ContentDigest) -> Result<Decision> {
     Ok(Decision {
         channel: None,
         request: None,
+        contract: None,
         actor: actor(operator)?,
         action: Action {
             server: ServerName::new("mail")?,
@@ -181,6 +237,7 @@ fn local_decision(operator: &OperatorName, policy_set: ContentDigest) -> Result<
             policy_set,
         )?,
         reservations: Vec::new(),
+        attestations: Vec::new(),
     })
 }
 
@@ -192,20 +249,22 @@ const fn settled(decision: RecordId, status: OutcomeStatus) -> Outcome {
         status,
         result: None,
         settlements: Vec::new(),
+        attestations: Vec::new(),
     }
 }
 
 fn link(
-    counterparty: &OperatorName,
+    counterparty: &Operator,
     sequence: u64,
     previous: Option<RecordId>,
     acknowledged: Option<(u64, RecordId)>,
 ) -> ChannelLink {
     ChannelLink {
-        counterparty: counterparty.clone(),
+        counterparty: counterparty.name.clone(),
         sequence: ChannelSequence::new(sequence),
         previous,
         acknowledged: acknowledged.map(|(sequence, id)| Acknowledgement {
+            stream: counterparty.enforcer.public().thumbprint(),
             sequence: ChannelSequence::new(sequence),
             id,
         }),
@@ -215,9 +274,9 @@ fn link(
 fn actor(operator: &OperatorName) -> Result<Actor> {
     Ok(Actor {
         operator: operator.clone(),
-        agent: AgentName::new("support-bot")?,
-        on_behalf_of: Some(PrincipalName::new("user:réne")?),
-        session: Some(SessionName::new("s-17")?),
+        agent: AgentName::new("support-böt")?,
+        on_behalf_of: Some(salted(DisclosedField::OnBehalfOf, "user:réne")),
+        session: Some(salted(DisclosedField::Session, "s-17")),
     })
 }
 

@@ -59,7 +59,9 @@ pub struct Operator {
     pub root: SigningKey,
     /// The root key it changes to.
     pub next_root: SigningKey,
-    /// The enforcer key of its first manifest.
+    /// The enforcer key that it used before the morning.
+    pub previous_enforcer: SigningKey,
+    /// The enforcer key of the morning.
     pub enforcer: SigningKey,
     /// The enforcer key of its second manifest.
     pub next_enforcer: SigningKey,
@@ -75,6 +77,7 @@ impl Operator {
             name: OperatorName::new(name)?,
             root: signing_key(&format!("{name} root"))?,
             next_root: signing_key(&format!("{name} next root"))?,
+            previous_enforcer: signing_key(&format!("{name} previous enforcer"))?,
             enforcer: signing_key(&format!("{name} enforcer"))?,
             next_enforcer: signing_key(&format!("{name} next enforcer"))?,
         })

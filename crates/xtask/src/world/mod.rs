@@ -4,6 +4,7 @@
 //! and log them. Then acme changes its keys and revokes the first one, and the revoked key goes on
 //! signing. All keys come from labels and all times are fixed, so that the bytes never change.
 
+mod agreement;
 mod bodies;
 pub mod keys;
 mod log;
@@ -12,12 +13,14 @@ mod streams;
 use anyhow::{Context as _, Result};
 use counterfoil_protocol::digest::ManifestDigest;
 use counterfoil_protocol::disclosure::Disclosure;
+use counterfoil_protocol::keys::{PublicKey, SigningKey};
 use counterfoil_protocol::manifest::Manifest;
 use counterfoil_protocol::numbers::{ManifestVersion, UnixMillis};
 use counterfoil_protocol::receipt::{LoggedManifest, Receipt};
 use counterfoil_protocol::trust::operator_vkey;
 use counterfoil_tlog::note::{Note, SignerKey};
 
+pub use agreement::Agreement;
 pub use keys::Operator;
 pub use log::{Log, Signing, beacon};
 pub use streams::{Batch, Made, Stream};
@@ -64,6 +67,8 @@ pub struct World {
     pub commitments: Commitments,
     /// Checkpoints by size, cosigned by both witnesses.
     pub checkpoints: Checkpoints,
+    /// The contract between the two, made before the morning.
+    pub agreement: Agreement,
     /// What opens acme's request and globex's outcome.
     pub disclosures: Disclosures,
 }
@@ -103,6 +108,10 @@ pub struct Disclosures {
     pub input: Disclosure,
     /// The result of globex's outcome.
     pub result: Disclosure,
+    /// On whose behalf acme's request is made.
+    pub on_behalf_of: Disclosure,
+    /// The session of the agent that makes it.
+    pub session: Disclosure,
 }
 
 impl World {
@@ -135,9 +144,16 @@ impl World {
         globex_manifest.index = log.append(&globex_manifest.bytes);
         let two = log.checkpoint(2, &both(&witnesses, START - 20))?;
 
+        let policy = policy(&log, &witnesses);
+        let agreement = Agreement::make(&acme, &globex, &policy)?;
         let disclosures = bodies::disclosures();
-        let (acme_stream, globex_stream) =
-            bodies::morning(&acme, &globex, beacon(&two)?, &disclosures)?;
+        let (acme_stream, globex_stream) = bodies::morning(
+            &acme,
+            &globex,
+            beacon(&two)?,
+            agreement.disclosure.digest(),
+            &disclosures,
+        )?;
         let acme_next_stream = bodies::second_stream(&acme)?;
         let batch = |stream: &Stream, number: usize| -> Result<Vec<u8>> {
             Ok(stream
@@ -180,6 +196,7 @@ impl World {
                 six,
                 eight,
             },
+            agreement,
             disclosures,
         })
     }
@@ -189,14 +206,8 @@ impl World {
     /// # Errors
     /// Never for these names.
     pub fn trust(&self) -> Result<String> {
-        let [one, two] = &self.witnesses;
-        Ok(format!(
-            "{}witness one {}\nwitness two {}\ngroup both all one two\nquorum both\n{}",
-            self.log_line(),
-            one.verifier(),
-            two.verifier(),
-            self.operator_lines()?
-        ))
+        let policy = policy(&self.log, &self.witnesses);
+        Ok(format!("{policy}{}", self.operator_lines()?))
     }
 
     /// The `log` line of trust files.
@@ -254,6 +265,7 @@ impl World {
                 .beacon
                 .map(|_| self.checkpoints.two.to_string().into_bytes()),
             disclosures: Vec::new(),
+            presentation: None,
         })
     }
 
@@ -274,8 +286,20 @@ impl World {
                 .beacon
                 .map(|_| self.checkpoints.two.to_string().into_bytes()),
             disclosures: Vec::new(),
+            presentation: None,
         })
     }
+}
+
+/// The lines of trust files that name the log and ask for both witnesses.
+fn policy(log: &Log, witnesses: &[SignerKey; 2]) -> String {
+    let [one, two] = witnesses;
+    format!(
+        "log {}\nwitness one {}\nwitness two {}\ngroup both all one two\nquorum both\n",
+        log.key().verifier(),
+        one.verifier(),
+        two.verifier()
+    )
 }
 
 /// The record of a stream with this sequence.
@@ -301,6 +325,13 @@ pub fn both(witnesses: &[SignerKey; 2], at: u64) -> [Signing<'_>; 2] {
     ]
 }
 
+/// The public keys, as a manifest lists them.
+fn sorted<const N: usize>(keys: [&SigningKey; N]) -> Vec<PublicKey> {
+    let mut keys: Vec<PublicKey> = keys.iter().map(|key| key.public().clone()).collect();
+    keys.sort_by_key(|key| *key.as_bytes());
+    keys
+}
+
 /// The three manifests of an operator: first keys, second keys, revocation of the first.
 fn manifests(operator: &Operator) -> Result<Vec<Logged>> {
     let first = Manifest {
@@ -309,16 +340,16 @@ fn manifests(operator: &Operator) -> Result<Vec<Logged>> {
         previous: None,
         time: UnixMillis::new((START - 3600) * 1000),
         roots: vec![operator.root.public().clone()],
-        enforcers: vec![operator.enforcer.public().clone()],
+        enforcers: sorted([&operator.previous_enforcer, &operator.enforcer]),
         exchange: Some(format!("https://exchange.{}/v1", operator.name)),
         revoked: Vec::new(),
     };
     let first_bytes = first.sign(&operator.root);
-    let mut enforcers = vec![
-        operator.enforcer.public().clone(),
-        operator.next_enforcer.public().clone(),
-    ];
-    enforcers.sort_by_key(|key| *key.as_bytes());
+    let enforcers = sorted([
+        &operator.previous_enforcer,
+        &operator.enforcer,
+        &operator.next_enforcer,
+    ]);
     let second = Manifest {
         version: ManifestVersion::new(2),
         previous: Some(ManifestDigest::of(&first_bytes)),
@@ -332,7 +363,7 @@ fn manifests(operator: &Operator) -> Result<Vec<Logged>> {
         version: ManifestVersion::new(3),
         previous: Some(ManifestDigest::of(&second_bytes)),
         time: UnixMillis::new((START + 60) * 1000),
-        enforcers: vec![operator.next_enforcer.public().clone()],
+        enforcers: sorted([&operator.previous_enforcer, &operator.next_enforcer]),
         revoked: vec![operator.enforcer.public().thumbprint()],
         ..second
     };

@@ -82,8 +82,8 @@ pub(super) fn form_faults(world: &World) -> Result<Vec<Case>> {
     add(
         "field-unknown",
         StructureUnknownField,
-        "field 9",
-        edit(&|r| set(r, 9, 1))?,
+        "field 10",
+        edit(&|r| set(r, 10, 1))?,
     );
     add(
         "manifest-without-proof-slot",

@@ -30,6 +30,7 @@ pub(super) fn keys_over_time(world: &World) -> Result<Vec<Case>> {
         log_proof: Some(world.proof(world.commitments.acme_next, &world.checkpoints.six)?),
         beacon: None,
         disclosures: Vec::new(),
+        presentation: None,
     };
     cases.push(good(
         "rotation",
@@ -110,6 +111,7 @@ pub(super) fn keys_over_time(world: &World) -> Result<Vec<Case>> {
         log_proof: Some(world.proof(world.commitments.acme_late, eight)?),
         beacon: None,
         disclosures: Vec::new(),
+        presentation: None,
     };
     cases.push(bad(
         "revoked-before",

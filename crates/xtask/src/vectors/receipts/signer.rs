@@ -138,6 +138,7 @@ pub(super) fn key_faults(world: &World) -> Result<Vec<Case>> {
         log_proof: None,
         beacon: None,
         disclosures: Vec::new(),
+        presentation: None,
     };
     add(
         "key-not-listed",

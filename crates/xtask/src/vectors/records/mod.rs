@@ -1,5 +1,6 @@
 //! Records: every kind, and every fault that a record can have by itself.
 
+mod agreement;
 mod header;
 mod payload;
 mod structure;
@@ -23,6 +24,15 @@ const DENIED: u64 = 4;
 const REFUSED: u64 = 5;
 
 const DECISION: u64 = 6;
+
+/// Records of the streams in which the contract was made, acme's but for the acceptance.
+const PROPOSED: u64 = 1;
+
+const ACCEPTED: u64 = 1;
+
+const STATEMENT: u64 = 2;
+
+const CLOSED: u64 = 4;
 
 pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
@@ -49,7 +59,7 @@ pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
             &world.acme_stream,
             REQUEST,
             "request",
-            "with a reservation, a beacon, on someone's behalf",
+            "with a reservation, a beacon, a contract, attestations, on someone's behalf",
         ),
         (
             &world.acme_stream,
@@ -79,13 +89,49 @@ pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
             &world.globex_stream,
             1,
             "decision-for-counterparty",
-            "names acme's request and acknowledges it",
+            "names acme's request, acknowledges it, says how far it was verified",
         ),
         (
             &world.globex_stream,
             2,
             "outcome-executing-side",
             "with the digest of the result",
+        ),
+        (
+            &world.agreement.acme,
+            PROPOSED,
+            "control-contract-proposed",
+            "acme proposes a contract; its first record in the channel",
+        ),
+        (
+            &world.agreement.globex,
+            ACCEPTED,
+            "control-contract-accepted",
+            "globex accepts; names the proposal and acknowledges it",
+        ),
+        (
+            &world.agreement.acme,
+            STATEMENT,
+            "control-statement",
+            "names what came of globex's stream",
+        ),
+        (
+            &world.agreement.globex,
+            2,
+            "control-record-denied",
+            "a record that is said to be globex's and is not",
+        ),
+        (
+            &world.agreement.acme,
+            3,
+            "control-contract-ended",
+            "acme ends the contract",
+        ),
+        (
+            &world.agreement.acme,
+            CLOSED,
+            "control-stream-closed",
+            "names the key that goes on",
         ),
     ] {
         let made = record(stream, sequence)?;
@@ -98,6 +144,8 @@ pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
     cases.extend(header::header_faults(world)?);
     cases.extend(structure::structure_faults(world)?);
     cases.extend(payload::payload_faults(world)?);
+    cases.extend(agreement::agreement_faults(world)?);
+    cases.extend(agreement::call_faults(world)?);
     Ok(cases)
 }
 
