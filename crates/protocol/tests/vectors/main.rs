@@ -83,6 +83,9 @@ fn run(vector: &Vector) -> Outcome {
         "manifest" => native::manifest(vector),
         "trust" => native::trust(vector),
         "receipt" => native::receipt(vector),
+        "contract" => native::contract(vector),
+        "bundle" => native::bundle(vector),
+        "fault" => native::fault(vector),
         "note" => c2sp::note(vector),
         "checkpoint" => c2sp::checkpoint(vector),
         "tlog-proof" => c2sp::tlog_proof(vector),
@@ -120,5 +123,5 @@ fn every_object_has_vectors_of_both_kinds() {
         assert!(count(object, "success") > 0, "no good {object}");
         assert!(count(object, "failure") > 2, "too few bad {object}");
     }
-    assert_eq!(objects.len(), 11);
+    assert_eq!(objects.len(), 14);
 }

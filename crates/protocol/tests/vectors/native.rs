@@ -1,14 +1,18 @@
 //! The objects that the specification of this project defines.
 
 use counterfoil_protocol::Failure;
+use counterfoil_protocol::bundle::{self, Part, Verifier};
 use counterfoil_protocol::cbor::{self, Limits};
 use counterfoil_protocol::commitment::UnverifiedCommitment;
+use counterfoil_protocol::contract::{ContractFile, verify_contract};
+use counterfoil_protocol::fault::{FaultProof, verify_fault};
 use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::manifest::{UnverifiedManifest, VerifiedManifest};
+use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::receipt::Receipt;
 use counterfoil_protocol::record::UnverifiedRecord;
 use counterfoil_protocol::trust::Trust;
-use counterfoil_protocol::verify::{Level, Report, StepOutcome, verify};
+use counterfoil_protocol::verify::{Audience, Level, Report, Request, StepOutcome, verify};
 
 use super::file::{self, Vector};
 use super::{Outcome, Refusal};
@@ -72,13 +76,89 @@ pub(crate) fn trust(vector: &Vector) -> Outcome {
     Ok(Vec::new())
 }
 
-pub(crate) fn receipt(vector: &Vector) -> Outcome {
-    let trust = Trust::parse(&file::named(vector.get("trust")).body).unwrap();
-    let required = Level::ALL
+fn required(vector: &Vector) -> Level {
+    Level::ALL
         .into_iter()
         .find(|level| level.as_str() == vector.get("require"))
-        .unwrap();
-    let report = verify(&vector.body, &trust, required);
+        .unwrap()
+}
+
+fn trusted(vector: &Vector) -> Trust {
+    Trust::parse(&file::named(vector.get("trust")).body).unwrap()
+}
+
+pub(crate) fn contract(vector: &Vector) -> Outcome {
+    let report = verify_contract(&vector.body, &trusted(vector), required(vector));
+    if let Some(failure) = report.failure {
+        return Err(Refusal {
+            step: report.steps.last().map(|step| step.name.as_str()),
+            ..refusal(failure)
+        });
+    }
+    let file = ContractFile::parse(&vector.body).unwrap();
+    assert_eq!(file.encode(), vector.body, "{}", vector.name);
+    let terms = report.terms.unwrap();
+    assert_eq!(terms.encoded(), file.terms.content, "{}", vector.name);
+    Ok(vec![
+        ("digest", report.digest.unwrap().to_string()),
+        ("state", report.state.unwrap().as_str().to_owned()),
+    ])
+}
+
+pub(crate) fn bundle(vector: &Vector) -> Outcome {
+    let trust = trusted(vector);
+    // The answer does not depend on how the bytes come.
+    let run =
+        |size| Verifier::new(&trust, required(vector)).run(vector.body.chunks(size), |_, _| {});
+    let summary = run(vector.body.len().max(1));
+    assert_eq!(
+        summary.failure().map(|failure| failure.code()),
+        run(61).failure().map(|failure| failure.code()),
+        "{}",
+        vector.name
+    );
+    if let Some(failure) = summary.failure() {
+        return Err(refusal(failure));
+    }
+    assert!(summary.is_good(), "{}", vector.name);
+    let (header, parts) = bundle::parse(&vector.body).unwrap();
+    let parts = parts.iter().flat_map(Part::encode);
+    let again: Vec<u8> = header.encode().into_iter().chain(parts).collect();
+    assert_eq!(again, vector.body, "{}: written again", vector.name);
+    Ok(vec![("records", summary.records.to_string())])
+}
+
+pub(crate) fn fault(vector: &Vector) -> Outcome {
+    let report = verify_fault(&vector.body, &trusted(vector));
+    if let Some(failure) = report.failure {
+        return Err(Refusal {
+            step: report.steps.last().map(|step| step.name.as_str()),
+            ..refusal(failure)
+        });
+    }
+    assert!(report.convicts(), "{}", vector.name);
+    let proof = FaultProof::parse(&vector.body).unwrap();
+    assert_eq!(proof.encode(), vector.body, "{}", vector.name);
+    Ok(vec![
+        ("kind", proof.kind.to_string()),
+        ("accused", proof.accused.to_string()),
+    ])
+}
+
+pub(crate) fn receipt(vector: &Vector) -> Outcome {
+    let trust = Trust::parse(&file::named(vector.get("trust")).body).unwrap();
+    let audience: Option<OperatorName> = vector
+        .optional("audience")
+        .map(|name| name.parse().unwrap());
+    let request = Request {
+        level: required(vector),
+        audience: match (&audience, vector.optional("presented")) {
+            (None, _) => Audience::Unnamed,
+            (Some(name), None) => Audience::Named(name),
+            (Some(name), Some(_)) => Audience::Presented(name),
+        },
+    };
+    let report = verify(&vector.body, &trust, request);
     check_report(&report, &vector.name);
     if let Some(failure) = report.failure {
         return Err(Refusal {

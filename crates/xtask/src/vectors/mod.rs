@@ -2,9 +2,12 @@
 //!
 //! `test-vectors/INDEX.md` describes the form for those who run them from other languages.
 
+mod bundles;
 mod cbor;
 mod commitments;
+mod contracts;
 mod edit;
+mod faults;
 mod manifests;
 mod receipts;
 mod records;
@@ -143,6 +146,9 @@ pub fn cases() -> Result<Vec<Case>> {
         trust::cases(&world)?,
         transparency::cases(&world)?,
         receipts::cases(&world)?,
+        contracts::cases(&world)?,
+        bundles::cases(&world)?,
+        faults::cases(&world)?,
     ]
     .concat())
 }

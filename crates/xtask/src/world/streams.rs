@@ -32,6 +32,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The tree over its records.
+    pub const fn tree(&self) -> &BatchTree {
+        &self.tree
+    }
+
     /// The place of the record with this sequence in the batch.
     ///
     /// # Errors

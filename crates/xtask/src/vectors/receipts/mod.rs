@@ -5,6 +5,7 @@ mod form;
 mod key_changes;
 mod levels;
 mod log;
+mod presented;
 mod signer;
 mod time;
 
@@ -33,6 +34,7 @@ pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
     cases.extend(batch::forged_paths(world)?);
     cases.extend(log::log_faults(world)?);
     cases.extend(log::manifest_log_faults(world)?);
+    cases.extend(presented::presentations(world)?);
     Ok(cases)
 }
 
