@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use counterfoil_protocol::receipt::Receipt;
 use counterfoil_tlog::tile::push_entry;
 
 use crate::vectors;
@@ -16,9 +17,12 @@ const MAX_SEEDS: usize = 12;
 /// Which target reads which objects of the vectors.
 const FROM_VECTORS: &[(&str, &str)] = &[
     ("add_checkpoint", "add-checkpoint"),
+    ("bundle", "bundle"),
     ("cbor", "cbor"),
     ("checkpoint", "checkpoint"),
     ("commitment", "commitment"),
+    ("contract_file", "contract"),
+    ("fault", "fault"),
     ("manifest", "manifest"),
     ("note", "note"),
     ("policy", "trust"),
@@ -111,6 +115,14 @@ pub fn files() -> Result<BTreeMap<String, Vec<u8>>> {
     for (target, name, text) in MESSAGES {
         seeds.insert(format!("{target}/{name}"), text.as_bytes().to_vec());
     }
+    for case in &vectors {
+        if case.object() == "receipt"
+            && case.is_good()
+            && let Some(part) = Receipt::parse(case.body())?.presentation
+        {
+            seeds.insert(format!("presentation/{}", case.name()), part.presentation);
+        }
+    }
     let world = World::build()?;
     let mut add = |path: &str, bytes: Vec<u8>| {
         seeds.insert(path.to_owned(), bytes);
@@ -118,6 +130,10 @@ pub fn files() -> Result<BTreeMap<String, Vec<u8>>> {
     add(
         "disclosure/parameters",
         world.disclosures.parameters.encode(),
+    );
+    add(
+        "contract_terms/world",
+        world.agreement.terms.encoded().to_vec(),
     );
     add("disclosure/result", world.disclosures.result.encode());
     add(

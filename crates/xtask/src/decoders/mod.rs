@@ -14,10 +14,15 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All decoders but those of the gateway, which is a larger thing to build.
 pub const TARGETS: &[Target] = &[
+    ("bundle", native::bundle),
     ("cbor", native::cbor),
     ("commitment", native::commitment),
+    ("contract_file", native::contract_file),
+    ("contract_terms", native::contract_terms),
     ("disclosure", native::disclosure),
+    ("fault", native::fault),
     ("manifest", native::manifest),
+    ("presentation", native::presentation),
     ("receipt", native::receipt),
     ("record", native::record),
     ("trust", native::trust),

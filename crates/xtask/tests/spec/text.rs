@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use counterfoil_protocol::FailureCode;
+use counterfoil_protocol::fault::FaultKind;
 use counterfoil_protocol::verify::StepName;
 
 use super::root;
 
-const TEXTS: [(&str, &str); 7] = [
+const TEXTS: [(&str, &str); 11] = [
     ("overview", "0-overview.md"),
     ("records", "1-records.md"),
     ("batches", "2-batches.md"),
@@ -17,6 +18,10 @@ const TEXTS: [(&str, &str); 7] = [
     ("verification", "4-verification.md"),
     ("manifests", "5-manifests.md"),
     ("mcp", "6-mcp.md"),
+    ("contracts", "7-contracts.md"),
+    ("faults", "8-faults.md"),
+    ("bundles", "9-bundles.md"),
+    ("reconciliation", "10-reconciliation.md"),
 ];
 
 fn text(file: &str) -> String {
@@ -60,7 +65,7 @@ fn the_registry_of_codes_is_the_crate_s() {
 fn the_steps_are_the_crate_s() {
     use StepName::{
         BatchPath, Commitment, Disclosures, Key, Level, LogInclusion, ManifestLog, Manifests,
-        Receipt, Record, RecordSignature, TimeBounds, Witnesses,
+        Presentation, Receipt, Record, RecordSignature, TimeBounds, Witnesses,
     };
     let known: Vec<(String, String)> = [
         Receipt,
@@ -75,6 +80,7 @@ fn the_steps_are_the_crate_s() {
         Witnesses,
         ManifestLog,
         TimeBounds,
+        Presentation,
         Level,
     ]
     .iter()
@@ -98,9 +104,13 @@ fn every_code_in_the_texts_exists() {
         "commitment_",
         "manifest_",
         "key_",
+        "bundle_",
+        "fault_",
+        "presentation_",
     ];
     // Names of steps and header fields that look like codes.
     let others = ["record_signature", "manifest_log"];
+    let faults: BTreeSet<&str> = FaultKind::ALL.iter().map(|kind| kind.as_str()).collect();
     for (_, file) in TEXTS {
         for word in text(file).split('`').skip(1).step_by(2) {
             let code = families.iter().any(|family| word.starts_with(family))
@@ -108,7 +118,11 @@ fn every_code_in_the_texts_exists() {
                     .bytes()
                     .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             assert!(
-                !code || word.ends_with('_') || known.contains(word) || others.contains(&word),
+                !code
+                    || word.ends_with('_')
+                    || known.contains(word)
+                    || others.contains(&word)
+                    || faults.contains(word),
                 "{file}: `{word}`"
             );
         }
