@@ -67,6 +67,11 @@ def head(major, length):
     raise ValueError(length)
 
 
+def thumbprint(key):
+    """RFC 9679: the thumbprint of the COSE key."""
+    return hashlib.sha256(b"\xa3\x01\x01\x20\x06\x21\x58\x20" + key).digest()
+
+
 class Signed:
     """A COSE_Sign1."""
 
@@ -89,9 +94,7 @@ class Signed:
         )
 
     def verify(self, key):
-        # RFC 9679: the thumbprint of the COSE key.
-        cose_key = b"\xa3\x01\x01\x20\x06\x21\x58\x20" + key
-        assert hashlib.sha256(cose_key).digest() == self.kid, "another key"
+        assert thumbprint(key) == self.kid, "another key"
         Ed25519PublicKey.from_public_bytes(key).verify(self.signature, self.to_be_signed)
 
 
@@ -186,7 +189,7 @@ def main(receipt, trust):
     root = trust.operators[record.issuer][1]
     assert root in listed[4]
     manifest.verify(root)
-    (key,) = listed[5]
+    (key,) = [key for key in listed[5] if thumbprint(key) == record.kid]
     record.verify(key)
 
     commitment = Signed(receipt[5])
