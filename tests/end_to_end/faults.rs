@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::agent::{Ended, HttpAgent, StdioAgent};
 use crate::binaries::{command, counterfoil, support_desk};
-use crate::world::{World, solo, wait_for};
+use crate::world::{World, solo, retry};
 
 /// Breaks a home in one way.
 struct Fault {
@@ -252,7 +252,7 @@ fn without_a_log_to_confirm_the_journal_nothing_runs() {
     assert_eq!(world.did().len(), 0);
     // As soon as the log answers, calls are decided again, without a restart.
     world.start_process("log");
-    wait_for("calls are decided", || {
+    retry("calls are decided", || {
         let (tool, arguments) = search();
         matches!(agent.call(tool, arguments), Ok(Ended::Done(_))).then_some(())
     });
@@ -293,7 +293,7 @@ fn a_backlog_beyond_the_configured_one_denies_and_then_drains() {
     );
     assert_eq!(world.did().len(), did);
     world.start_process("log");
-    wait_for("the backlog drains", || {
+    retry("the backlog drains", || {
         match agent.call("search", json!({ "query": "lamp" })) {
             Ok(Ended::Done(_)) => Some(()),
             _ => None,
