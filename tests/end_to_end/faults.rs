@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 
 use crate::agent::{Ended, HttpAgent, StdioAgent};
-use crate::binaries::{command, support_desk};
+use crate::binaries::{command, source, support_desk};
 use crate::world::{World, retry, solo};
 
 /// Breaks a home in one way.
@@ -286,6 +286,29 @@ fn is_whole(directory: &Path) {
     let said = crate::binaries::run(directory, &arguments);
     assert_eq!(said.code, Some(0), "{:#}", said.json);
     assert_eq!(said.json["holds_together"], true);
+}
+
+#[test]
+fn a_second_process_on_one_home_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    solo(directory.path());
+    let did = directory.path().join("did.txt");
+    serve_desk(&directory.path().join("solo"), &did);
+    let _gateway = Gateway::start(directory.path());
+    for mut second in [wrapped(directory.path()), serving(directory.path())] {
+        let output = second.stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{second:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("error: `solo` is in use by process"),
+            "{said}"
+        );
+        // The README shows what it says.
+        let next = said.lines().find(|line| line.starts_with("next:")).unwrap();
+        let readme = fs::read_to_string(source("../README.md")).unwrap();
+        assert!(readme.contains(next), "{next}");
+    }
+    assert!(!did.exists());
 }
 
 #[test]
