@@ -22,9 +22,9 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
+use counterfoil_listener::{BodyError, receive};
 use counterfoil_protocol::digest::ContentDigest;
 use counterfoil_protocol::names::SessionName;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::watch;
 
 pub(crate) use self::guard::Addresses;
@@ -39,6 +39,9 @@ use crate::exchange::Errands;
 use crate::message::refusal::HEADER_MISMATCH;
 use crate::message::{Revision, headers};
 use crate::proxy::{Caller, ClientMessage, Direction, Gate, Proxy, Refused, Verdict};
+
+/// How long the body of a request may take to arrive.
+pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything the MCP endpoint needs, made once.
 #[derive(Debug)]
@@ -250,16 +253,16 @@ fn take_revision(proxy: &Proxy, headers: &HeaderMap) -> Result<(), Refused> {
 }
 
 async fn read_body(proxy: &Proxy, body: Body) -> Result<Bytes, Refused> {
-    let max_bytes = proxy.client_bytes();
-    match Limited::new(body, max_bytes).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(proxy.refuse_unread(
-            "message_too_long",
-            &format!("the body is longer than {max_bytes} bytes"),
-            413,
-        )),
-        Err(_) => Err(proxy.refuse_unread("body_unreadable", "the body broke off", 400)),
-    }
+    receive(body, proxy.client_bytes(), BODY_PATIENCE)
+        .await
+        .map_err(|error| {
+            let (code, status) = match error {
+                BodyError::TooLarge { .. } => ("message_too_long", 413),
+                BodyError::TooSlow { .. } => ("body_too_slow", 408),
+                BodyError::Broken(_) => ("body_unreadable", 400),
+            };
+            proxy.refuse_unread(code, &error.to_string(), status)
+        })
 }
 
 async fn post(
