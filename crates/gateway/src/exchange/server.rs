@@ -151,8 +151,11 @@ async fn records(
 
 async fn push(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
+    let (operator, digest) = exchange.authenticate_with_body(&parts)?;
     let body = read_body(body).await?;
-    let operator = exchange.authenticate(&parts, Some(&body))?;
+    digest
+        .check(&body)
+        .map_err(|error| Refusal::unauthorized(error.code(), error.to_string()))?;
     let envelope = evidence::decode(&body)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()))?;
     let own = of_one(&envelope, &operator);
@@ -199,7 +202,7 @@ async fn receipt(
 /// Authenticates a request without a body.
 fn bare(exchange: &Exchange, request: Request) -> Result<(OperatorName, request::Parts), Refusal> {
     let (parts, _) = request.into_parts();
-    let operator = exchange.authenticate(&parts, None)?;
+    let operator = exchange.authenticate(&parts)?;
     Ok((operator, parts))
 }
 
