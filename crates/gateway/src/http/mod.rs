@@ -6,9 +6,11 @@ mod guard;
 mod process;
 mod process_output;
 mod pump;
+mod queue;
 mod relay;
 mod reply;
 mod session;
+mod unsolicited;
 pub(crate) mod upstream;
 
 use std::collections::HashMap;

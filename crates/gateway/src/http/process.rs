@@ -1,6 +1,5 @@
 //! One process of a server, and the requests that wait for it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,15 +16,17 @@ use tokio::time::Instant;
 
 use super::body::stream;
 use super::process_output::Reader;
+use super::queue::{Receiver, Sender, queue};
 use super::reply::{event, events, json, status_only};
+use super::unsolicited::Out;
 use crate::message::call::{CANCELLED, cancelled_id};
 use crate::message::framing::to_line;
 use crate::message::{Body, Id, Message};
 use crate::proxy::{ClientMessage, Executed, OpenCall, Proxy, Request, Verdict};
 use crate::stdio::{Command, InFlight};
 
-/// How many messages of the server wait for a client that listens.
-const HELD: usize = 1024;
+/// How many messages of the server wait in one response.
+const EVENTS: usize = 1024;
 
 /// One process of a server. Dropping it closes the process's input and ends it.
 #[derive(Debug)]
@@ -43,8 +44,8 @@ pub(super) struct Session {
 /// What waits for an answer of the server.
 #[derive(Debug)]
 pub(super) enum Awaited {
-    Call(OpenCall, mpsc::Sender<Event>),
-    Lifecycle(Arc<Proxy>, Message, mpsc::Sender<Event>),
+    Call(OpenCall, Sender<Event>),
+    Lifecycle(Arc<Proxy>, Message, Sender<Event>),
 }
 
 /// What a response is made of.
@@ -56,41 +57,11 @@ pub(super) enum Event {
     Message(Bytes),
 }
 
-/// Where messages go that the server sends by itself.
-#[derive(Debug, Default)]
-pub(super) struct Out {
-    pub(super) listener: Option<mpsc::Sender<Bytes>>,
-    pub(super) posts: Vec<mpsc::Sender<Event>>,
-    held: VecDeque<Bytes>,
-}
-
-impl Out {
-    /// To who listens for such messages, else along with an answer, else held back.
-    pub(super) fn send(&mut self, message: &Bytes) {
-        if let Some(listener) = &self.listener {
-            match listener.try_send(event(message)) {
-                Ok(()) => return,
-                Err(_) => self.listener = None,
-            }
+impl AsRef<[u8]> for Event {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Answer(bytes) | Self::Message(bytes) => bytes,
         }
-        self.posts.retain(|post| !post.is_closed());
-        for post in self.posts.iter().rev() {
-            if post.try_send(Event::Message(message.clone())).is_ok() {
-                return;
-            }
-        }
-        if self.held.len() >= HELD {
-            tracing::warn!("dropped a message of the server that nobody listens for");
-            self.held.pop_front();
-        }
-        self.held.push_back(message.clone());
-    }
-
-    pub(super) fn is_quiet(&mut self) -> bool {
-        self.posts.retain(|post| !post.is_closed());
-        // Nobody can listen for what is held back.
-        self.held.clear();
-        self.posts.is_empty()
     }
 }
 
@@ -163,7 +134,7 @@ impl Session {
             Verdict::Forward(forward) => forward,
         };
         let input = Arc::clone(&self.input).lock_owned().await;
-        let (sender, receiver) = mpsc::channel(HELD);
+        let (sender, receiver) = queue(EVENTS);
         let mut call = forward.call;
         call.sent();
         lock(&self.out).posts.push(sender.clone());
@@ -216,7 +187,7 @@ impl Session {
             id: &id,
         };
         let input = Arc::clone(&self.input).lock_owned().await;
-        let (sender, receiver) = mpsc::channel(HELD);
+        let (sender, receiver) = queue(EVENTS);
         lock(&self.out).posts.push(sender.clone());
         std::mem::forget(reserved);
         let awaited = Awaited::Lifecycle(Arc::clone(proxy), message, sender);
@@ -240,20 +211,10 @@ impl Session {
     pub(super) fn listen(self: &Arc<Self>) -> Response {
         let (sender, body) = stream();
         let mut out = lock(&self.out);
-        if out
-            .listener
-            .as_ref()
-            .is_some_and(|other| !other.is_closed())
-        {
+        if out.has_listener() {
             return status_only(StatusCode::CONFLICT);
         }
-        while let Some(message) = out.held.pop_front() {
-            if sender.try_send(event(&message)).is_err() {
-                out.held.push_front(message);
-                break;
-            }
-        }
-        out.listener = Some(sender);
+        out.listen(sender);
         events(StatusCode::OK, body)
     }
 }
@@ -283,7 +244,7 @@ async fn write(mut input: OwnedMutexGuard<ChildStdin>, message: &[u8]) -> io::Re
 }
 
 /// A plain answer if the server says nothing before it, else a stream.
-async fn respond(session: Arc<Session>, mut receiver: mpsc::Receiver<Event>) -> Response {
+async fn respond(session: Arc<Session>, mut receiver: Receiver<Event>) -> Response {
     let first = match receiver.recv().await {
         Some(Event::Answer(answer)) => return json(StatusCode::OK, answer),
         Some(Event::Message(message)) => message,
