@@ -1,7 +1,7 @@
 //! One process of a server, and the requests that wait for it.
 
 use std::io;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,9 @@ use crate::stdio::{Command, InFlight};
 /// How many messages of the server wait in one response.
 const EVENTS: usize = 1024;
 
+/// The request that opens a session.
+pub(super) const INITIALIZE: &str = "initialize";
+
 /// One process of a server. Dropping it closes the process's input and ends it.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -36,9 +39,11 @@ pub(super) struct Session {
     pub(super) waiting: InFlight<Awaited>,
     pub(super) out: Mutex<Out>,
     pub(super) ended: AtomicBool,
+    /// Whether `initialize` was answered with a result.
+    established: AtomicBool,
     used: Mutex<Instant>,
-    /// Tells the process's keeper that nobody needs it any more.
-    _keep: mpsc::Sender<()>,
+    /// Tells the process's keeper, when it is dropped, that nobody needs it any more.
+    keep: Mutex<Option<mpsc::Sender<()>>>,
 }
 
 /// What waits for an answer of the server.
@@ -84,8 +89,9 @@ impl Session {
             waiting: InFlight::default(),
             out: Mutex::default(),
             ended: AtomicBool::new(false),
+            established: AtomicBool::new(false),
             used: Mutex::new(Instant::now()),
-            _keep: keep,
+            keep: Mutex::new(Some(keep)),
         });
         let reader = Reader {
             session: Arc::downgrade(&session),
@@ -102,6 +108,29 @@ impl Session {
 
     pub(super) fn used(&self) -> Instant {
         *lock(&self.used)
+    }
+
+    /// Takes note of how a lifecycle request was answered. A session whose `initialize` fails is
+    /// none, and its process ends.
+    pub(super) fn note(&self, request: &Message, succeeded: bool) {
+        if request.method() != Some(INITIALIZE) {
+            return;
+        }
+        if succeeded {
+            self.established.store(true, Ordering::Release);
+        } else if !self.established.load(Ordering::Acquire) {
+            self.ended.store(true, Ordering::Release);
+            lock(&self.keep).take();
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether it never became a session.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_ended() && !self.established.load(Ordering::Acquire)
     }
 
     pub(super) async fn handle(
@@ -140,7 +169,7 @@ impl Session {
         lock(&self.out).posts.push(sender.clone());
         if let Err(awaited) = self.waiting.fill(&id, Awaited::Call(call, sender)) {
             drop(input);
-            give_up(
+            self.give_up(
                 awaited,
                 Executed::No,
                 "server_ended",
@@ -155,7 +184,8 @@ impl Session {
             && let Some(awaited) = self.waiting.take(&id)
         {
             let reason = format!("the request could not be sent to the server: {error}");
-            give_up(awaited, Executed::Maybe, "server_ended", &reason).await;
+            self.give_up(awaited, Executed::Maybe, "server_ended", &reason)
+                .await;
         }
         respond(Arc::clone(self), receiver).await
     }
@@ -170,7 +200,8 @@ impl Session {
             let written = write(input, &bytes).await;
             if let Some(awaited) = cancelled.and_then(|id| self.waiting.abandon(&id)) {
                 let reason = "the request was cancelled";
-                give_up(awaited, Executed::Maybe, "cancelled", reason).await;
+                self.give_up(awaited, Executed::Maybe, "cancelled", reason)
+                    .await;
             }
             return status_only(match written {
                 Ok(()) => StatusCode::ACCEPTED,
@@ -192,7 +223,7 @@ impl Session {
         std::mem::forget(reserved);
         let awaited = Awaited::Lifecycle(Arc::clone(proxy), message, sender);
         if let Err(awaited) = self.waiting.fill(&id, awaited) {
-            give_up(
+            self.give_up(
                 awaited,
                 Executed::No,
                 "server_ended",
@@ -203,9 +234,31 @@ impl Session {
             && let Some(awaited) = self.waiting.take(&id)
         {
             let reason = format!("the request could not be sent to the server: {error}");
-            give_up(awaited, Executed::Maybe, "server_ended", &reason).await;
+            self.give_up(awaited, Executed::Maybe, "server_ended", &reason)
+                .await;
         }
         respond(Arc::clone(self), receiver).await
+    }
+
+    /// Answers for the server.
+    pub(super) async fn give_up(
+        &self,
+        awaited: Awaited,
+        executed: Executed,
+        code: &'static str,
+        reason: &str,
+    ) {
+        match awaited {
+            Awaited::Call(call, sender) => {
+                let answer = call.failed(executed, code, reason).durable().await;
+                let _ = sender.send(Event::Answer(answer)).await;
+            }
+            Awaited::Lifecycle(proxy, message, sender) => {
+                self.note(&message, false);
+                let answer = proxy.fail(&message, code, reason);
+                let _ = sender.send(Event::Answer(answer)).await;
+            }
+        }
     }
 
     pub(super) fn listen(self: &Arc<Self>) -> Response {
@@ -270,25 +323,6 @@ async fn respond(session: Arc<Session>, mut receiver: Receiver<Event>) -> Respon
         }
     });
     events(StatusCode::OK, body)
-}
-
-/// Answers for the server.
-pub(super) async fn give_up(
-    awaited: Awaited,
-    executed: Executed,
-    code: &'static str,
-    reason: &str,
-) {
-    match awaited {
-        Awaited::Call(call, sender) => {
-            let answer = call.failed(executed, code, reason).durable().await;
-            let _ = sender.send(Event::Answer(answer)).await;
-        }
-        Awaited::Lifecycle(proxy, message, sender) => {
-            let answer = proxy.fail(&message, code, reason);
-            let _ = sender.send(Event::Answer(answer)).await;
-        }
-    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
