@@ -21,7 +21,7 @@ use counterfoil_gateway::exchange::signature::{BodyDigest, Covered, Parameters, 
 use counterfoil_protocol::keys::SigningKey;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use world::http::{BOTH, Got, initialize, post, post_in, send};
 use world::{Operator, Running, call, key};
@@ -249,6 +249,25 @@ async fn only_so_many_requests_wait_for_a_process() {
     // Who has waited gets the place of who gives up.
     asked.shutdown().await;
     desk.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_begins_no_stream_is_not_waited_for() {
+    let acme = Operator::new("acme.example", 1);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("url = \"http://{}/mcp\"", listener.local_addr().unwrap());
+    let config = acme.config(&format!("call_seconds = 1\n{}", local(&upstream)));
+    let gateway = Running::start(&config, acme.gate()).await;
+    let url = gateway.url("desk");
+    let client = reqwest::Client::new();
+    for request in [client.get(&url), client.delete(&url)] {
+        let request = request
+            .header("accept", "text/event-stream")
+            .header("mcp-session-id", "s-1");
+        assert_eq!(send(request).await.status, 504);
+    }
+    drop(listener);
+    gateway.stop().await;
 }
 
 /// A push to globex, signed by acme.

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::guard::Addresses;
 use self::guard::{Agents, Turned, check_get, check_post};
-use self::pump::Parked;
+use self::relay::Line;
 use self::reply::{json, refused, status_only, turned_away};
 use self::session::Sessions;
 use self::upstream::{PROTOCOL_VERSION, SESSION};
@@ -54,8 +54,7 @@ pub(crate) struct Service {
     agents: Agents,
     addresses: Addresses,
     max_bytes: usize,
-    call_limit: Duration,
-    /// Turns true when the gateway stops: streams without a call end then.
+    /// Shared with every line, where streams without a call end when it turns true.
     stopping: watch::Sender<bool>,
 }
 
@@ -68,11 +67,7 @@ struct Served {
 
 #[derive(Debug)]
 enum Via {
-    Url {
-        client: reqwest::Client,
-        url: reqwest::Url,
-        parked: Arc<Parked>,
-    },
+    Url(Line),
     Command(Sessions),
 }
 
@@ -85,16 +80,19 @@ impl Service {
         port: u16,
     ) -> Result<Self, GatewayError> {
         let client = upstream::client()?;
+        let stopping = watch::Sender::new(false);
         let servers = config
             .servers
             .iter()
             .map(|server| {
                 let via = match &server.upstream {
-                    Upstream::Url(url) => Via::Url {
+                    Upstream::Url(url) => Via::Url(Line {
                         client: client.clone(),
                         url: url.clone(),
                         parked: Arc::default(),
-                    },
+                        limit: config.gateway.call_limit,
+                        stopping: stopping.clone(),
+                    }),
                     Upstream::Command(command) => {
                         Via::Command(Sessions::new(command.clone(), config.gateway.call_limit))
                     }
@@ -113,8 +111,7 @@ impl Service {
             agents: Agents::read(config)?,
             addresses: Addresses::new(&config.gateway, port),
             max_bytes: config.gateway.message_bytes,
-            call_limit: config.gateway.call_limit,
-            stopping: watch::Sender::new(false),
+            stopping,
         })
     }
 
@@ -215,18 +212,11 @@ async fn handle(
             status_only(StatusCode::SERVICE_UNAVAILABLE)
         }
         Method::GET => match &served.via {
-            Via::Url {
-                client,
-                url,
-                parked,
-            } => {
-                let stopping = service.stopping.subscribe();
-                relay::listen(client, url, proxy, &parts.headers, parked, stopping).await
-            }
+            Via::Url(line) => line.listen(proxy, &parts.headers).await,
             Via::Command(sessions) => sessions.listen(&proxy, &parts.headers),
         },
         Method::DELETE => match &served.via {
-            Via::Url { client, url, .. } => relay::delete(client, url, &parts.headers).await,
+            Via::Url(line) => line.delete(&parts.headers).await,
             Via::Command(sessions) => sessions.delete(&proxy, &parts.headers),
         },
         _ => status_only(StatusCode::METHOD_NOT_ALLOWED),
@@ -298,30 +288,12 @@ async fn post(
     match (&served.via, read) {
         (_, ClientMessage::Refused(refusal)) => refused(refusal),
         (Via::Command(sessions), read) => sessions.post(proxy, headers, read).await,
-        (Via::Url { client, url, .. }, ClientMessage::Pass(message)) => {
-            let limit = service.call_limit;
-            let stopping = service.stopping.subscribe();
-            relay::pass(client, url, proxy, headers, message, limit, stopping).await
-        }
-        (
-            Via::Url {
-                client,
-                url,
-                parked,
-            },
-            ClientMessage::Request(request),
-        ) => match proxy.decide(request).durable().await {
-            Verdict::Answer(answer) => json(StatusCode::OK, answer),
-            Verdict::Forward(forward) => {
-                let line = relay::Line {
-                    client,
-                    url,
-                    parked,
-                    limit: service.call_limit,
-                    stopping: &service.stopping,
-                };
-                line.call(proxy, headers, *forward).await
+        (Via::Url(line), ClientMessage::Pass(message)) => line.pass(proxy, headers, message).await,
+        (Via::Url(line), ClientMessage::Request(request)) => {
+            match proxy.decide(request).durable().await {
+                Verdict::Answer(answer) => json(StatusCode::OK, answer),
+                Verdict::Forward(forward) => line.call(proxy, headers, *forward).await,
             }
-        },
+        }
     }
 }
