@@ -127,6 +127,11 @@ impl Incoming {
         Ok(())
     }
 
+    /// Whether every record that came has been verified: an operator stands behind the call.
+    pub(crate) const fn is_signed(&self) -> bool {
+        self.refusal.is_none() && self.counterparty.is_some()
+    }
+
     /// The actor of the request, when it is authentic.
     pub(crate) fn actor(&self) -> Option<Actor> {
         self.request().map(|(_, request)| request.actor.clone())

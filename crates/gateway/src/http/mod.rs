@@ -32,7 +32,7 @@ use tokio::sync::watch;
 pub(crate) use self::guard::Addresses;
 use self::guard::{Agents, Turned, check_get, check_post};
 use self::relay::Line;
-use self::reply::{json, refused, status_only, turned_away};
+use self::reply::{json, refused, status_only, turned_away, unrecorded};
 use self::session::Sessions;
 use self::upstream::{PROTOCOL_VERSION, SESSION};
 use crate::config::{Config, Upstream};
@@ -183,8 +183,8 @@ async fn handle(
     let caller = match service.admit(served, &request) {
         Ok(caller) => caller,
         Err(turned) => {
-            service.gate.record_refusal(turned.code).await;
-            return turned_away(turned);
+            let recorded = service.gate.record_refusal(turned.code).await;
+            return turned_away(recorded.map_or_else(Turned::from, |()| turned));
         }
     };
     let proxy = Proxy::new(
@@ -196,17 +196,13 @@ async fn handle(
     );
     let proxy = Arc::new(proxy.with_errands(service.errands.clone()));
     if let Err(refused_version) = take_revision(&proxy, request.headers()) {
-        service.gate.record_refusal(refused_version.code).await;
-        return refused(refused_version);
+        return refused(proxy.record(refused_version).await);
     }
     let (parts, body) = request.into_parts();
     match parts.method {
         Method::POST => match read_body(&proxy, body).await {
             Ok(body) => post(&service, served, proxy, &parts.headers, body).await,
-            Err(unread) => {
-                service.gate.record_refusal(unread.code).await;
-                refused(unread)
-            }
+            Err(unread) => refused(proxy.record(unread).await),
         },
         Method::GET | Method::DELETE if service.gate.enforcer().is_none() => {
             status_only(StatusCode::SERVICE_UNAVAILABLE)
@@ -267,8 +263,7 @@ async fn post(
     let read = proxy.read(Ok(body));
     let message = match &read {
         ClientMessage::Refused(refusal) => {
-            service.gate.record_refusal(refusal.code).await;
-            return refused(refusal.clone());
+            return refused(proxy.record(refusal.clone()).await);
         }
         ClientMessage::Pass(message) => message,
         ClientMessage::Request(request) => request.message(),
@@ -279,8 +274,7 @@ async fn post(
     if let Err(mismatch) = headers::check(message, pairs) {
         let reason = format!("{mismatch}. Nothing was forwarded.");
         let refusal = proxy.refuse_as(message, mismatch.code(), &reason, HEADER_MISMATCH);
-        service.gate.record_refusal(refusal.code).await;
-        return refused(refusal);
+        return refused(proxy.record(refusal).await);
     }
     if service.gate.enforcer().is_none() {
         return status_only(StatusCode::SERVICE_UNAVAILABLE);
@@ -292,6 +286,7 @@ async fn post(
         (Via::Url(line), ClientMessage::Request(request)) => {
             match proxy.decide(request).durable().await {
                 Verdict::Answer(answer) => json(StatusCode::OK, answer),
+                Verdict::Unrecorded(answer) => unrecorded(answer),
                 Verdict::Forward(forward) => line.call(proxy, headers, *forward).await,
             }
         }

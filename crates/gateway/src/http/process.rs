@@ -150,8 +150,7 @@ impl Session {
         if let Err(error) = self.waiting.reserve(&id) {
             let reason = format!("{error}. Nothing was forwarded.");
             let refusal = proxy.refuse(request.message(), error.code(), &reason);
-            proxy.gate().record_refusal(refusal.code).await;
-            return super::reply::refused(refusal);
+            return super::reply::refused(proxy.record(refusal).await);
         }
         // The client may go away at any await.
         let reserved = Reserved {
@@ -160,6 +159,7 @@ impl Session {
         };
         let forward = match proxy.decide(request).durable().await {
             Verdict::Answer(answer) => return json(StatusCode::OK, answer),
+            Verdict::Unrecorded(answer) => return super::reply::unrecorded(answer),
             Verdict::Forward(forward) => forward,
         };
         let input = Arc::clone(&self.input).lock_owned().await;
