@@ -184,7 +184,7 @@ fn what_is_no_receipt_is_an_input_error() {
         (&["journal", "list", "--home", "none"], 2),
         (&["operator", "show", "--home", "none"], 2),
         (&["receipt", "get", "--home", "solo", "--sequence", "99"], 2),
-        (&["journal", "verify", "--home", "solo"], 0),
+        (&["journal", "verify", "--home", "none"], 2),
     ] {
         let said = run(directory.path(), arguments);
         assert_eq!(

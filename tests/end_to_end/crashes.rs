@@ -2,10 +2,8 @@
 //! batch or entry is there twice, every receipt verifies.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use counterfoil_protocol::commitment::UnverifiedCommitment;
 use counterfoil_protocol::keys::PublicKey;
@@ -13,7 +11,7 @@ use counterfoil_protocol::manifest::UnverifiedManifest;
 use serde_json::json;
 
 use crate::agent::{Ended, HttpAgent};
-use crate::world::{World, wait_for};
+use crate::world::{LIMIT, World};
 
 /// How many answers the agent has before the process dies, and how many more after it is back.
 const ANSWERS: u64 = 12;
@@ -34,8 +32,13 @@ fn the_log() {
 }
 
 #[test]
-fn a_witness() {
+fn the_first_witness() {
     survives("w1");
+}
+
+#[test]
+fn the_second_witness() {
+    survives("w2");
 }
 
 /// The tool server is a process of globex's gateway, which starts another one for the next session.
@@ -43,27 +46,27 @@ fn a_witness() {
 fn the_tool_server() {
     let mut world = World::start();
     let session = Session::start(world.url(), "tool");
-    wait_for("answers before", || session.answered(ANSWERS));
+    session.until("answers before", |calls| calls.done >= ANSWERS);
     let killed = world.kill_tool_servers();
     assert!(killed > 0);
-    let before = session.done.load(Ordering::SeqCst);
-    wait_for("answers after", || session.answered(before + ANSWERS));
+    let before = session.calls().done;
+    session.until("answers after", |calls| calls.done >= before + ANSWERS);
     check(&mut world, &session.stop());
 }
 
 fn survives(victim: &'static str) {
     let mut world = World::start();
     let session = Session::start(world.url(), victim);
-    wait_for("answers before", || session.answered(ANSWERS));
+    session.until("answers before", |calls| calls.done >= ANSWERS);
     world.kill(victim);
     // Whatever is under way meets the dead process.
-    let met = session.tried.load(Ordering::SeqCst) + 2;
-    wait_for("calls meanwhile", || {
-        (session.tried.load(Ordering::SeqCst) >= met).then_some(())
+    let met = session.goes_down() + 2;
+    session.until("calls meanwhile", |calls| {
+        calls.tried >= met || calls.waiting
     });
     world.start_process(victim);
-    let before = session.done.load(Ordering::SeqCst);
-    wait_for("answers after", || session.answered(before + ANSWERS));
+    let before = session.is_up();
+    session.until("answers after", |calls| calls.done >= before + ANSWERS);
     check(&mut world, &session.stop());
 }
 
@@ -163,28 +166,69 @@ fn nothing_is_there_twice(world: &World) {
     assert!(batches.len() >= 2);
 }
 
-/// An agent that calls without pause, each time with a query that nobody used before.
+/// An agent that calls without pause, each time with a query that nobody used before. Once a call
+/// fails while a process is known to be down, it waits until that process is up again.
 #[derive(Debug)]
 struct Session {
-    tried: Arc<AtomicU64>,
-    done: Arc<AtomicU64>,
-    enough: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     thread: JoinHandle<Vec<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    calls: Mutex<Calls>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    tried: u64,
+    done: u64,
+    /// A process is down.
+    down: bool,
+    /// A call has failed because of that, and there is no other before it is up.
+    waiting: bool,
+    /// There is to be no other call at all.
+    enough: bool,
+}
+
+impl Progress {
+    fn change(&self, change: impl FnOnce(&mut Calls)) {
+        change(&mut self.calls.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    /// Begins a call, unless there were enough.
+    fn begins(&self) -> bool {
+        let mut calls = self.calls.lock().unwrap();
+        if calls.enough {
+            return false;
+        }
+        calls.tried += 1;
+        self.changed.notify_all();
+        true
+    }
+
+    fn has_failed(&self) {
+        let mut calls = self.calls.lock().unwrap();
+        calls.waiting = calls.down;
+        self.changed.notify_all();
+        let still = |calls: &mut Calls| calls.down && !calls.enough;
+        drop(self.changed.wait_while(calls, still).unwrap());
+    }
 }
 
 impl Session {
     fn start(url: String, name: &'static str) -> Self {
-        let (tried, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let enough = Arc::new(AtomicBool::new(false));
-        let (trying, doing, ending) = (tried.clone(), done.clone(), enough.clone());
+        let progress = Arc::new(Progress::default());
+        let shared = Arc::clone(&progress);
         let thread = thread::spawn(move || {
             let mut acknowledged = Vec::new();
             let mut agent = None;
             for number in 0_u64.. {
-                if ending.load(Ordering::SeqCst) {
+                if !shared.begins() {
                     break;
                 }
-                trying.fetch_add(1, Ordering::SeqCst);
                 let query = format!("{name}-{number}");
                 let ended = match agent.take().map_or_else(|| HttpAgent::connect(&url), Ok) {
                     Ok(mut connected) => {
@@ -197,31 +241,53 @@ impl Session {
                 match ended {
                     Ok(Ended::Done(_)) => {
                         acknowledged.push(query);
-                        doing.fetch_add(1, Ordering::SeqCst);
+                        shared.change(|calls| calls.done += 1);
                     }
                     // A new session: the gateway of either side may have forgotten the old one.
                     _ => {
                         agent = None;
-                        thread::sleep(Duration::from_millis(20));
+                        shared.has_failed();
                     }
                 }
             }
             acknowledged
         });
-        Self {
-            tried,
-            done,
-            enough,
-            thread,
-        }
+        Self { progress, thread }
     }
 
-    fn answered(&self, count: u64) -> Option<()> {
-        (self.done.load(Ordering::SeqCst) >= count).then_some(())
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.progress.calls.lock().unwrap()
+    }
+
+    /// Waits until the calls have come so far.
+    fn until(&self, what: &str, come: impl Fn(&Calls) -> bool) {
+        let (_calls, waited) = self
+            .progress
+            .changed
+            .wait_timeout_while(self.calls(), LIMIT, |calls| !come(calls))
+            .unwrap();
+        assert!(!waited.timed_out(), "{what}: not within {LIMIT:?}");
+    }
+
+    /// A process has died. Returns how many calls were tried before this was known.
+    fn goes_down(&self) -> u64 {
+        let mut calls = self.calls();
+        calls.down = true;
+        calls.tried
+    }
+
+    /// The process is back. Returns how many calls were answered before that.
+    fn is_up(&self) -> u64 {
+        let mut done = 0;
+        self.progress.change(|calls| {
+            (calls.down, calls.waiting) = (false, false);
+            done = calls.done;
+        });
+        done
     }
 
     fn stop(self) -> Vec<String> {
-        self.enough.store(true, Ordering::SeqCst);
+        self.progress.change(|calls| calls.enough = true);
         self.thread.join().unwrap()
     }
 }

@@ -2,15 +2,16 @@
 //! call is denied with the reason, and nothing runs. Over pipes and over HTTP alike.
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
 use crate::agent::{Ended, HttpAgent, StdioAgent};
-use crate::binaries::{command, counterfoil, support_desk};
-use crate::world::{World, solo, wait_for};
+use crate::binaries::{command, source, support_desk};
+use crate::world::{World, retry, solo};
 
 /// Breaks a home in one way.
 struct Fault {
@@ -169,23 +170,80 @@ fn denied(fault: &Fault, ended: &Ended) {
 }
 
 #[test]
-fn with_the_disk_full_nothing_runs() {
+fn over_pipes_with_the_disk_full_nothing_runs() {
     let directory = tempfile::tempdir().unwrap();
     solo(directory.path());
-    // No file of this process may grow beyond 80 KiB; a write that would fails, as on a full disk.
-    let wrapped = wrapped(directory.path());
+    let mut agent = StdioAgent::start(&mut on_a_small_disk(&wrapped(directory.path())));
+    until_the_disk_is_full(directory.path(), |query| {
+        agent.call("search", json!({ "query": query }))
+    });
+    drop(agent);
+
+    // With space again, it finds out what is on the disk, and goes on.
+    let mut agent = StdioAgent::start(&mut wrapped(directory.path()));
+    let ended = agent.call("search", json!({ "query": "again" }));
+    assert!(matches!(ended, Ended::Done(_)), "{ended:?}");
+    agent.end();
+    is_whole(directory.path());
+}
+
+#[test]
+fn over_http_with_the_disk_full_nothing_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    solo(directory.path());
+    serve_desk(
+        &directory.path().join("solo"),
+        &directory.path().join("did.txt"),
+    );
+    let gateway = Gateway::run(&mut on_a_small_disk(&serving(directory.path())));
+    let mut agent = HttpAgent::connect(&gateway.url).unwrap();
+    until_the_disk_is_full(directory.path(), |query| {
+        agent.call("search", json!({ "query": query })).unwrap()
+    });
+    // Nor in another session.
+    let before = did(directory.path());
+    match HttpAgent::connect(&gateway.url) {
+        Ok(mut other) => {
+            let ended = other.call("search", json!({ "query": "other" })).unwrap();
+            assert!(FULL.contains(&ended.code()), "{ended:?}");
+        }
+        Err(error) => assert!(FULL.iter().any(|code| error.contains(code)), "{error}"),
+    }
+    assert_eq!(did(directory.path()), before);
+    drop(gateway);
+
+    let gateway = Gateway::start(directory.path());
+    let mut agent = HttpAgent::connect(&gateway.url).unwrap();
+    let ended = agent.call("search", json!({ "query": "again" })).unwrap();
+    assert!(matches!(ended, Ended::Done(_)), "{ended:?}");
+    drop((agent, gateway));
+    is_whole(directory.path());
+}
+
+/// The same command with a disk of 80 KiB: no file of it may grow beyond that, and a write that
+/// would fails, as on a full disk.
+fn on_a_small_disk(command: &Command) -> Command {
     let mut limited = Command::new("bash");
     limited
         .arg("-c")
         .arg("trap '' XFSZ; ulimit -f 80; exec \"$@\"")
         .arg("bash")
-        .arg(wrapped.get_program())
-        .args(wrapped.get_args())
-        .current_dir(directory.path());
-    let mut agent = StdioAgent::start(&mut limited);
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(command.get_current_dir().unwrap())
+        .stderr(Stdio::null());
+    limited
+}
+
+/// What a full disk is called once it was met: by a call, or by the batch that was being sealed.
+const FULL: [&str; 2] = ["journal_write_failed", "enforcer_failed"];
+
+/// Calls until the disk is full: the call that meets it is refused with the reason, and so is every
+/// one after it, with nothing done.
+fn until_the_disk_is_full(directory: &Path, mut call: impl FnMut(String) -> Ended) {
     let mut done = 0;
     let refused = loop {
-        match agent.call("search", json!({ "query": format!("lamp {done}") })) {
+        match call(format!("lamp {done}")) {
             Ended::Done(_) => done += 1,
             refused => break refused,
         }
@@ -196,42 +254,61 @@ fn with_the_disk_full_nothing_runs() {
     };
     // The call that met the full disk may have been decided and done, and its outcome unwritten;
     // from then on nothing is even tried.
-    let did = || {
-        fs::read_to_string(directory.path().join("did.txt"))
-            .unwrap()
-            .lines()
-            .count()
-    };
-    let after = did();
+    let after = did(directory);
     assert!(
         after == done || after == done + 1,
         "{after} things done, {done} answered"
     );
     assert!(
-        [
-            "journal_write_failed",
-            "journal_unavailable",
-            "outcome_unrecorded"
-        ]
-        .contains(&code.as_str()),
+        FULL.contains(&code.as_str())
+            || ["journal_unavailable", "outcome_unrecorded"].contains(&code.as_str()),
         "{refused:?}"
     );
-    for _ in 0..3 {
-        let ended = agent.call("search", json!({ "query": "lamp" }));
-        assert_eq!(ended.code(), "journal_write_failed");
+    for number in 0..3 {
+        let Ended::Refused { code, text } = call(format!("full {number}")) else {
+            panic!("something ran with the disk full");
+        };
+        assert!(FULL.contains(&code.as_str()), "{code}: {text}");
+        assert!(text.contains("could not be written"), "{text}");
     }
-    assert_eq!(did(), after, "something was done after the disk was full");
-    drop(agent);
+    assert_eq!(did(directory), after, "something was done with a full disk");
+}
 
-    // With space again, it finds out what is on the disk, and goes on.
-    let mut agent = StdioAgent::start(&mut self::wrapped(directory.path()));
-    assert!(matches!(
-        agent.call("search", json!({ "query": "lamp" })),
-        Ended::Done(_)
-    ));
-    agent.end();
-    let said = crate::binaries::run(directory.path(), &["journal", "verify", "--home", "solo"]);
+/// How many things the tool has done.
+fn did(directory: &Path) -> usize {
+    let lines = fs::read_to_string(directory.join("did.txt")).unwrap();
+    lines.lines().count()
+}
+
+/// Nothing in the journal contradicts the rest. There is nobody to ask for its end.
+fn is_whole(directory: &Path) {
+    let arguments = ["journal", "verify", "--home", "solo", "--offline"];
+    let said = crate::binaries::run(directory, &arguments);
     assert_eq!(said.code, Some(0), "{:#}", said.json);
+    assert_eq!(said.json["holds_together"], true);
+}
+
+#[test]
+fn a_second_process_on_one_home_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    solo(directory.path());
+    let did = directory.path().join("did.txt");
+    serve_desk(&directory.path().join("solo"), &did);
+    let _gateway = Gateway::start(directory.path());
+    for mut second in [wrapped(directory.path()), serving(directory.path())] {
+        let output = second.stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{second:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("error: `solo` is in use by process"),
+            "{said}"
+        );
+        // The README shows what it says.
+        let next = said.lines().find(|line| line.starts_with("next:")).unwrap();
+        let readme = fs::read_to_string(source("../README.md")).unwrap();
+        assert!(readme.contains(next), "{next}");
+    }
+    assert!(!did.exists());
 }
 
 #[test]
@@ -251,7 +328,7 @@ fn without_a_log_to_confirm_the_journal_nothing_runs() {
     assert_eq!(world.did().len(), 0);
     // As soon as the log answers, calls are decided again, without a restart.
     world.start_process("log");
-    wait_for("calls are decided", || {
+    retry("calls are decided", || {
         let (tool, arguments) = search();
         matches!(agent.call(tool, arguments), Ok(Ended::Done(_))).then_some(())
     });
@@ -292,7 +369,7 @@ fn a_backlog_beyond_the_configured_one_denies_and_then_drains() {
     );
     assert_eq!(world.did().len(), did);
     world.start_process("log");
-    wait_for("the backlog drains", || {
+    retry("the backlog drains", || {
         match agent.call("search", json!({ "query": "lamp" })) {
             Ok(Ended::Done(_)) => Some(()),
             _ => None,
@@ -325,20 +402,26 @@ fn serve_desk(home: &Path, did: &Path) {
     fs::write(&path, format!("{text}\n{more}")).unwrap();
 }
 
+/// `counterfoil gateway serve` of a home that stands alone.
+fn serving(directory: &Path) -> Command {
+    command(directory, &["gateway", "serve", "--home", "solo"])
+}
+
 /// A gateway of a home that stands alone.
 struct Gateway {
-    child: std::process::Child,
+    child: Child,
     url: String,
 }
 
 impl Gateway {
     fn start(directory: &Path) -> Self {
-        use std::io::{BufRead as _, BufReader};
-        let mut child = Command::new(counterfoil())
-            .args(["gateway", "serve", "--home", "solo"])
-            .current_dir(directory)
-            .stdout(std::process::Stdio::piped())
-            .stderr(fs::File::create(directory.join("gateway.txt")).unwrap())
+        Self::run(&mut serving(directory))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = String::new();

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::agent::{Ended, HttpAgent};
-use crate::world::World;
+use crate::binaries::{command, run};
+use crate::world::{World, solo};
 
 /// A world that has worked for a while and stands still: both gateways have ended in order.
 fn worked() -> World {
@@ -84,8 +85,43 @@ fn without_anybody_to_ask_it_is_not_confirmed() {
     assert_eq!(code, Some(1));
     assert_eq!(report["findings"], json!([]));
     assert_eq!(report["not_asked"].as_array().unwrap().len(), 1);
-    let said = world.run(&["journal", "verify", "--home", "acme", "--offline"]);
+    assert_eq!(report["verified"], false);
+    assert_eq!(report["holds_together"], true);
+    only_holds_together(world.directory(), "acme");
+}
+
+#[test]
+fn where_there_is_nobody_to_ask_it_is_not_confirmed() {
+    let directory = tempfile::tempdir().unwrap();
+    solo(directory.path());
+    let arguments = ["journal", "verify", "--home", "solo"];
+    let said = run(directory.path(), &arguments);
+    assert_eq!(said.code, Some(1), "{:#}", said.json);
+    assert_eq!(said.json["verified"], false);
+    assert_eq!(said.json["holds_together"], true);
+    assert_eq!(said.json["confirmed_by"], json!([]));
+    let text = printed(directory.path(), &arguments);
+    assert!(text.contains("NOT CONFIRMED"), "{text}");
+    only_holds_together(directory.path(), "solo");
+}
+
+/// Whoever asks nobody gets what can be said alone, and is told what cannot.
+fn only_holds_together(directory: &Path, home: &str) {
+    let arguments = ["journal", "verify", "--home", home, "--offline"];
+    let said = run(directory, &arguments);
     assert_eq!(said.code, Some(0), "{:#}", said.json);
+    assert_eq!(said.json["holds_together"], true);
+    assert_eq!(said.json["verified"], false);
+    assert_eq!(said.json["confirmed_by"], json!([]));
+    let text = printed(directory, &arguments);
+    assert!(text.contains("Nobody has confirmed its end"), "{text}");
+    assert!(!text.contains("WHOLE"), "{text}");
+}
+
+/// What a command prints for people.
+fn printed(directory: &Path, arguments: &[&str]) -> String {
+    let output = command(directory, arguments).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

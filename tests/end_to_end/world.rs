@@ -15,7 +15,7 @@ use crate::agent::HttpAgent;
 use crate::binaries::{Said, command, good, run, support_desk};
 
 /// How long something may take that happens by itself.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// What acme allows its agent.
 const ACME_POLICY: &str = r#"
@@ -326,15 +326,15 @@ impl Drop for World {
     }
 }
 
-/// Looks again and again until something is there.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Tries again and again until it succeeds. A try takes as long as it takes, such as a call over
+/// HTTP; there is no pause between two.
+pub(crate) fn retry<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = attempt() {
             return found;
         }
         assert!(begin.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -12,6 +12,9 @@
     reason = "a benchmark stops at the first thing that goes wrong"
 )]
 
+#[path = "shared/times.rs"]
+mod times;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -25,11 +28,12 @@ use counterfoil_policy::PolicySet;
 use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::record::OutcomeStatus;
 
+use crate::times::Times;
+
 fn main() {
-    let signature = signature_yardstick();
     println!(
         "bare Ed25519 signature of 600 bytes: {:.1} us",
-        micros(signature)
+        times::signature_micros()
     );
     println!("callers  decisions/s  p50 ms  p99 ms  journal bytes/row");
     for (callers, decisions) in [(1, 5_000), (16, 60_000), (64, 100_000)] {
@@ -41,16 +45,6 @@ fn policy() -> PolicySet {
     let files = counterfoil_policy::sample();
     let bytes = |(name, text): &(&str, &str)| ((*name).to_owned(), text.as_bytes().to_vec());
     PolicySet::from_sources(files.iter().map(bytes).collect()).unwrap()
-}
-
-fn signature_yardstick() -> Duration {
-    let key = SigningKey::from_seed(&[7; 32].into()).unwrap();
-    let message = [1; 600];
-    let start = Instant::now();
-    for _ in 0..2_000 {
-        std::hint::black_box(key.sign(std::hint::black_box(&message)));
-    }
-    start.elapsed() / 2_000
 }
 
 fn run(callers: usize, decisions: usize) {
@@ -77,7 +71,7 @@ fn run(callers: usize, decisions: usize) {
 
     let next = AtomicUsize::new(0);
     let start = Instant::now();
-    let mut times: Vec<Duration> = std::thread::scope(|scope| {
+    let times: Vec<Duration> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..callers)
             .map(|_| {
                 scope.spawn(|| {
@@ -95,14 +89,14 @@ fn run(callers: usize, decisions: usize) {
             .collect()
     });
     let elapsed = start.elapsed();
-    times.sort_unstable();
+    let times = Times::new(times);
     enforcer.close().unwrap();
     let rows = std::fs::metadata(&path).unwrap().len() / decisions as u64;
     println!(
         "{callers:>7}  {:>11.0}  {:>6.3}  {:>6.3}  {rows:>17}",
         decisions as f64 / elapsed.as_secs_f64(),
-        micros(times[times.len() / 2]) / 1e3,
-        micros(times[times.len() * 99 / 100]) / 1e3,
+        times.millis(50),
+        times.millis(99),
     );
 }
 
@@ -136,8 +130,4 @@ fn decide(enforcer: &Enforcer) -> Duration {
         std::mem::forget(decided);
     }
     time
-}
-
-fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
 }

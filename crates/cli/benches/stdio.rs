@@ -15,34 +15,39 @@
     reason = "a benchmark stops at the first thing that goes wrong"
 )]
 
+#[path = "shared/echo.rs"]
+mod echo;
+#[path = "shared/times.rs"]
+mod times;
+
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use counterfoil_protocol::keys::SigningKey;
+use crate::echo::{Client, SERVER};
+use crate::times::Times;
 
-const SERVER: &str = "BENCH_STDIO_SERVER";
 const CLIENT: &str = "BENCH_STDIO_CLIENT";
 const CALLS: usize = 4_000;
 
 fn main() {
     if std::env::var_os(SERVER).is_some() {
-        return serve();
+        return echo::serve();
     }
     if let Some(what) = std::env::var_os(CLIENT) {
         return client(what.to_str().unwrap());
     }
-    let directory = tempfile::tempdir_in(target_directory()).unwrap();
+    let directory = echo::directory();
     println!(
         "bare Ed25519 signature of 600 bytes: {:.1} us",
-        signature().as_secs_f64() * 1e6
+        times::signature_micros()
     );
     println!(
         "1 kB write and fdatasync: {:.3} ms",
-        sync(directory.path()).as_secs_f64() * 1e3
+        sync(directory.path()).millis(50)
     );
     println!();
     println!("                     in flight   p50 ms   p95 ms   p99 ms   calls/s");
@@ -111,12 +116,7 @@ fn client(what: &str) {
         words.next().unwrap().parse().unwrap(),
         words.next().unwrap(),
     );
-    let mut child = start(what, Path::new(home));
-    let mut input = child.stdin.take().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    input.write_all(handshake().as_bytes()).unwrap();
-    output.read_line(&mut line).unwrap();
+    let mut client = start(what, Path::new(home));
 
     let warm = CALLS / 10;
     let mut times = Vec::new();
@@ -129,44 +129,30 @@ fn client(what: &str) {
         }
         while sent.len() < in_flight && next < CALLS + warm {
             sent.insert(next, Instant::now());
-            input.write_all(call(next).as_bytes()).unwrap();
+            client.send(next);
             next += 1;
         }
-        line.clear();
-        assert_ne!(
-            output.read_line(&mut line).unwrap(),
-            0,
-            "the server went away"
-        );
-        let id = id_of(&line);
-        assert!(
-            !line.contains("isError\":true"),
-            "a call was denied: {line}"
-        );
+        let id = client.answered();
         times.push(sent.remove(&id).unwrap().elapsed());
     }
     let elapsed = start.elapsed();
-    let mut times = times.split_off(warm);
-    times.sort_unstable();
-    let at =
-        |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
+    let times = Times::new(times.split_off(warm));
     println!(
         "{} {} {} {}",
-        at(50),
-        at(95),
-        at(99),
+        times.millis(50),
+        times.millis(95),
+        times.millis(99),
         CALLS as f64 / elapsed.as_secs_f64()
     );
-    drop(input);
-    child.wait().unwrap();
+    client.end();
 }
 
-fn start(what: &str, home: &Path) -> Child {
+fn start(what: &str, home: &Path) -> Client {
     let own = std::env::current_exe().unwrap();
     let mut command = if what == "direct" {
         Command::new(own)
     } else {
-        let mut command = Command::new(binary());
+        let mut command = echo::counterfoil();
         command
             .args(["mcp", "--home"])
             .arg(home)
@@ -175,91 +161,23 @@ fn start(what: &str, home: &Path) -> Child {
         command
     };
     // The client's own setting must not make the server a client.
-    command.env_remove(CLIENT).env(SERVER, "1");
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+    Client::start(command.env_remove(CLIENT).env(SERVER, "1"))
 }
 
 fn make_home(home: &Path) {
-    let status = Command::new(binary())
+    let status = echo::counterfoil()
         .args(["init", "--operator", "acme.example", "--home"])
         .arg(home)
         .stdout(Stdio::null())
         .status()
         .unwrap();
     assert!(status.success(), "init failed");
-    let policy = home.join("policy");
-    for entry in std::fs::read_dir(&policy).unwrap() {
-        std::fs::remove_file(entry.unwrap().path()).unwrap();
-    }
-    std::fs::write(
-        policy.join("schema.cedarschema"),
-        "action echo appliesTo { principal: Agent, resource: Server, \
-         context: { arguments: { text: String }, call: Call } };\n",
-    )
-    .unwrap();
-    std::fs::write(
-        policy.join("echo.cedar"),
-        "@id(\"echo\")\npermit (principal, action == Action::\"echo\", resource);\n",
-    )
-    .unwrap();
+    echo::allow_echo(home);
 }
 
-/// A server that answers every request at once.
-fn serve() {
-    let mut output = std::io::stdout().lock();
-    for line in std::io::stdin().lock().lines() {
-        let line = line.unwrap();
-        if !line.contains("\"id\"") {
-            continue;
-        }
-        let id = id_of(&line);
-        let result = if line.contains("\"initialize\"") {
-            r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"echo","version":"1"}}"#
-        } else {
-            r#"{"content":[{"type":"text","text":"12345678901234567890123456789012"}]}"#
-        };
-        writeln!(output, r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).unwrap();
-        output.flush().unwrap();
-    }
-}
-
-fn handshake() -> String {
-    let initialize = r#"{"jsonrpc":"2.0","id":999999999,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
-    format!("{initialize}\n{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}}\n")
-}
-
-fn call(id: usize) -> String {
-    format!(
-        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"echo\",\"arguments\":{{\"text\":\"12345678901234567890123456789012\"}}}}}}\n"
-    )
-}
-
-fn id_of(line: &str) -> usize {
-    let rest = line.split_once("\"id\":").unwrap().1;
-    let digits: String = rest
-        .trim_start()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    digits.parse().unwrap()
-}
-
-fn signature() -> Duration {
-    let key = SigningKey::from_seed(&[7; 32].into()).unwrap();
-    let start = Instant::now();
-    for _ in 0..2_000 {
-        std::hint::black_box(key.sign(std::hint::black_box(&[1; 600])));
-    }
-    start.elapsed() / 2_000
-}
-
-fn sync(directory: &Path) -> Duration {
+fn sync(directory: &Path) -> Times {
     let mut file = File::create(directory.join("sync")).unwrap();
-    let mut times: Vec<Duration> = (0..500)
+    let times: Vec<Duration> = (0..500)
         .map(|_| {
             let start = Instant::now();
             file.write_all(&[0; 1024]).unwrap();
@@ -267,20 +185,5 @@ fn sync(directory: &Path) -> Duration {
             start.elapsed()
         })
         .collect();
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-fn binary() -> &'static str {
-    env!("CARGO_BIN_EXE_counterfoil")
-}
-
-/// The bench runs from `target/<profile>/deps`.
-fn target_directory() -> PathBuf {
-    std::env::current_exe()
-        .unwrap()
-        .ancestors()
-        .nth(3)
-        .unwrap()
-        .to_owned()
+    Times::new(times)
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use counterfoil_enforcer::environment::Environment;
 use counterfoil_gateway::exchange::{ExchangeClient, Signer};
 use counterfoil_gateway::home::{Home, read_key};
-use counterfoil_protocol::digest::RecordId;
+use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
-use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::record::Acknowledgement;
 use counterfoil_protocol::trust::Trust;
 
@@ -49,17 +48,21 @@ impl Peer {
         Ok(self.client.receipt(id).await?)
     }
 
-    /// The last of our records that it has received without a gap before it.
-    pub(crate) async fn acknowledged(&self) -> Result<Option<Acknowledgement>, Problem> {
+    /// The last record of our stream `own` that it has received without a gap before it.
+    pub(crate) async fn acknowledged(
+        &self,
+        own: KeyThumbprint,
+    ) -> Result<Option<Acknowledgement>, Problem> {
         let heads = self.client.channel().await?;
-        heads
-            .received
-            .map(|head| {
-                Ok(Acknowledgement {
-                    sequence: ChannelSequence::new(head.sequence),
-                    id: RecordId::from_hex(&head.id)?,
-                })
-            })
-            .transpose()
+        let mut received = Vec::new();
+        for head in &heads.received {
+            received.push(head.record().ok_or_else(|| {
+                Problem::new(format!(
+                    "its answer names a record `{}`, which is none",
+                    head.id
+                ))
+            })?);
+        }
+        Ok(received.into_iter().find(|head| head.stream == own))
     }
 }

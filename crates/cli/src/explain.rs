@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::show;
 
 /// Every step, in the order of the specification.
-const STEPS: [StepName; 13] = [
+const STEPS: [StepName; 14] = [
     StepName::Receipt,
     StepName::Record,
     StepName::Manifests,
@@ -21,6 +21,7 @@ const STEPS: [StepName; 13] = [
     StepName::Witnesses,
     StepName::ManifestLog,
     StepName::TimeBounds,
+    StepName::Presentation,
     StepName::Level,
 ];
 
@@ -39,6 +40,7 @@ const fn title(step: StepName) -> &'static str {
         StepName::Witnesses => "enough witnesses you trust cosigned the log",
         StepName::ManifestLog => "the key was in force when the batch was logged",
         StepName::TimeBounds => "witnesses bound the time of the record",
+        StepName::Presentation => "it was presented to you, if it was presented to anybody",
         StepName::Level => "the level that was asked for is reached",
     }
 }

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use counterfoil_protocol::attestation::Attestation;
 use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::record::{
-    Action, Actor, Body, ChannelLink, Evaluation, Event, Record, Reservation, Settlement,
+    Acknowledgement, Action, Actor, Body, ChannelControl, ChannelEvent, ChannelLink, Evaluation,
+    Event, Record, Reservation, Settlement, Statement,
 };
 use serde_json::{Map, Value, json};
 
@@ -54,20 +56,30 @@ pub(crate) fn record(
     match &record.body {
         Body::Request(request) => {
             put("channel", channel(&request.channel));
+            put("contract", text(request.contract));
             put("actor", actor(&request.actor));
             put("action", action(&request.action));
             put("parameters", json!(request.parameters.to_string()));
             put("evaluation", evaluation(&request.evaluation));
             put("reservations", reservations(&request.reservations));
+            put("attestations", attestations(&request.attestations));
         }
         Body::Decision(decision) => {
             put("channel", json!(decision.channel.as_ref().map(channel)));
-            put("request", json!(decision.request.map(|id| id.to_string())));
+            put(
+                "request",
+                json!(decision.request.map(|request| json!({
+                    "id": request.id.to_string(),
+                    "evidence": request.evidence.as_str(),
+                }))),
+            );
+            put("contract", text(decision.contract));
             put("actor", actor(&decision.actor));
             put("action", action(&decision.action));
             put("parameters", json!(decision.parameters.to_string()));
             put("evaluation", evaluation(&decision.evaluation));
             put("reservations", reservations(&decision.reservations));
+            put("attestations", attestations(&decision.attestations));
         }
         Body::Outcome(outcome) => {
             put("channel", json!(outcome.channel.as_ref().map(channel)));
@@ -79,11 +91,17 @@ pub(crate) fn record(
                 json!(outcome.result.map(|digest| digest.to_string())),
             );
             put("settlements", settlements(&outcome.settlements));
+            put("attestations", attestations(&outcome.attestations));
         }
         Body::Control(event) => {
             put("event", json!(event.name()));
             match event {
-                Event::StreamOpened => {}
+                Event::StreamOpened { predecessor } => {
+                    put("predecessor", text(*predecessor));
+                }
+                Event::StreamClosed { successor } => {
+                    put("successor", text(*successor));
+                }
                 Event::Started {
                     policy_set,
                     unresolved,
@@ -92,6 +110,30 @@ pub(crate) fn record(
                     put("unresolved", json!(unresolved));
                 }
                 Event::MessageRefused { reason } => {
+                    put("reason", json!(reason.as_str()));
+                }
+            }
+        }
+        Body::Channel(ChannelControl {
+            channel: link,
+            event,
+        }) => {
+            put("channel", channel(link));
+            put("event", json!(event.name()));
+            put("contract", text(event.contract()));
+            match event {
+                ChannelEvent::ContractProposed { .. } => {}
+                ChannelEvent::ContractAccepted { proposal, .. } => {
+                    put("proposal", json!(proposal.to_string()));
+                }
+                ChannelEvent::ContractEnded { reason, .. } => {
+                    put("reason", json!(reason.as_str()));
+                }
+                ChannelEvent::Statement(said) => {
+                    put("statement", statement(said));
+                }
+                ChannelEvent::RecordDenied { record, reason } => {
+                    put("denied", json!(record.to_string()));
                     put("reason", json!(reason.as_str()));
                 }
             }
@@ -128,6 +170,18 @@ pub(crate) fn summary(record: &Record) -> String {
             format!("started, {unresolved} calls were left without an outcome")
         }
         Body::Control(event) => event.name().replace('_', " "),
+        Body::Channel(ChannelControl { channel, event }) => {
+            let said = event.name().replace('_', " ");
+            let of = match event {
+                ChannelEvent::RecordDenied { record, .. } => {
+                    format!(" ({})", short(&record.to_string()))
+                }
+                _ => event.contract().map_or_else(String::new, |digest| {
+                    format!(" ({})", short(&digest.to_string()))
+                }),
+            };
+            format!("to {}: {said}{of}", channel.counterparty)
+        }
     }
 }
 
@@ -191,19 +245,51 @@ fn channel(link: &ChannelLink) -> Value {
         "counterparty": link.counterparty.as_str(),
         "sequence": link.sequence.get(),
         "previous": link.previous.map(|id| id.to_string()),
-        "acknowledged": link.acknowledged.map(|seen| json!({
-            "sequence": seen.sequence.get(),
-            "id": seen.id.to_string(),
-        })),
+        "acknowledged": link.acknowledged.as_ref().map(acknowledgement),
     })
+}
+
+fn acknowledgement(seen: &Acknowledgement) -> Value {
+    json!({
+        "stream": seen.stream.to_string(),
+        "sequence": seen.sequence.get(),
+        "id": seen.id.to_string(),
+    })
+}
+
+fn statement(statement: &Statement) -> Value {
+    let received: Vec<Value> = statement.received.iter().map(acknowledgement).collect();
+    json!({
+        "from": statement.from.get(),
+        "received": received,
+        "open": statement.open,
+    })
+}
+
+fn attestations(attestations: &[Attestation]) -> Value {
+    attestations
+        .iter()
+        .map(|attestation| {
+            json!({
+                "kind": attestation.kind.as_str(),
+                "digest": attestation.digest.to_string(),
+                "location": attestation.location.as_ref().map(|location| location.as_str()),
+            })
+        })
+        .collect()
+}
+
+/// What has a text form, if it is there.
+fn text(value: Option<impl ToString>) -> Value {
+    json!(value.map(|value| value.to_string()))
 }
 
 fn actor(actor: &Actor) -> Value {
     json!({
         "operator": actor.operator.as_str(),
         "agent": actor.agent.as_str(),
-        "on_behalf_of": actor.on_behalf_of.as_ref().map(|name| name.as_str()),
-        "session": actor.session.as_ref().map(|name| name.as_str()),
+        "on_behalf_of": text(actor.on_behalf_of),
+        "session": text(actor.session),
     })
 }
 

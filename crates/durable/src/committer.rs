@@ -255,12 +255,15 @@ impl Ticket {
     /// # Errors
     ///
     /// [`CommitError::Poisoned`].
-    pub fn wait(mut self) -> Result<(), CommitError> {
+    pub fn wait(self) -> Result<(), CommitError> {
         // Not `blocking_recv`: that one panics when the caller is on an async runtime's thread.
+        // There a task that has waited often enough is told to yield first, and this one never
+        // does: without `unconstrained` it would wait for ever.
+        let mut ticket = tokio::task::unconstrained(self);
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
         loop {
-            match Pin::new(&mut self).poll(&mut context) {
+            match Pin::new(&mut ticket).poll(&mut context) {
                 Poll::Ready(result) => return result,
                 Poll::Pending => thread::park(),
             }

@@ -152,6 +152,20 @@ fn waiting_items_share_a_transaction_up_to_the_limit() {
     assert_eq!(ids(&path), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11]);
 }
 
+/// The runtime makes a task that has awaited a lot yield before it goes on, which one that blocks
+/// its thread cannot do.
+#[tokio::test]
+async fn a_task_can_wait_as_often_as_it_likes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, connection) = database(&directory);
+    let committer = Committer::spawn(connection, Rows::default(), Options::default()).unwrap();
+    for id in 0..1_000 {
+        committer.submit((id, Vec::new())).unwrap().wait().unwrap();
+    }
+    drop(committer);
+    assert_eq!(ids(&path).len(), 1_000);
+}
+
 #[test]
 fn what_nobody_waits_for_shares_the_next_transaction_and_is_not_forgotten() {
     let directory = tempfile::tempdir().unwrap();

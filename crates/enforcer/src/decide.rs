@@ -121,13 +121,17 @@ impl Enforcer {
     /// Decides a call. The answer counts once it is durable: see [`Pending`].
     ///
     /// # Errors
-    /// When no decision can be recorded, whatever it would be: the call is denied.
+    /// When no decision can be recorded, whatever it would be: the call is denied. So it is with
+    /// [`EnforcerError::TooManyRefusals`], when too much comes that no operator has signed.
     pub fn authorize(&self, call: &Call<'_>, party: &Party<'_>) -> Result<Pending, EnforcerError> {
         self.core.check_open(&self.core.stream())?;
         let incoming = match party {
             Party::Incoming { envelope } => Some(incoming::check(&self.core, *envelope)),
             Party::Local { .. } | Party::Outgoing { .. } => None,
         };
+        if incoming.as_ref().is_some_and(|call| !call.is_signed()) {
+            self.core.check_refusal()?;
+        }
         let keep = self.core.keep_clear_text;
         let mut openings = Vec::new();
         let people = self.people(call, party, incoming.as_ref(), &mut openings)?;

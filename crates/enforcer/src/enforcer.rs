@@ -18,6 +18,7 @@ use crate::journal::{Item, JournalReader, JournalWriter, Opening};
 use crate::ledger::{Budget, Ledger};
 use crate::operators::Operators;
 use crate::policy::Policy;
+use crate::refusals::{Allowance, Allowed};
 use crate::replay;
 use crate::stream::{Appended, Stream, Written};
 
@@ -94,6 +95,8 @@ pub(crate) struct Core {
     pub(crate) committer: Committer<JournalWriter>,
     /// Rung when a batch is full.
     pub(crate) batch_full: Notify,
+    /// What may still be recorded of refusals that strangers cause.
+    refusals: Mutex<Allowance>,
 }
 
 impl Enforcer {
@@ -144,6 +147,7 @@ impl Enforcer {
             stream: Mutex::new(stream),
             committer,
             batch_full: Notify::new(),
+            refusals: Mutex::new(Allowance::full()),
         };
         let enforcer = Self {
             core: Arc::new(core),
@@ -263,9 +267,10 @@ impl Enforcer {
     /// Records that a message was refused before it could be understood as an action.
     ///
     /// # Errors
-    /// When the record cannot be written. The message stays refused.
+    /// [`EnforcerError::TooManyRefusals`], or when the record cannot be written. The message stays
+    /// refused.
     pub async fn refuse_message(&self, reason: ReasonCode) -> Result<(), EnforcerError> {
-        self.core.check_open(&self.core.stream())?;
+        self.core.check_refusal()?;
         let written = self
             .core
             .write(Body::Control(Event::MessageRefused { reason }))?;
@@ -307,13 +312,39 @@ impl Core {
                 behind_millis,
             }));
         }
-        let waiting = stream.next.get().saturating_sub(stream.unlogged.get());
+        let waiting = stream.waiting();
         match self.backlog_limit {
             Some(limit) if waiting > limit => {
                 Err(EnforcerError::Blocked(Blocked::Backlog { waiting, limit }))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the refusal of a message that no operator has signed is recorded, and counts it.
+    pub(crate) fn check_refusal(&self) -> Result<(), EnforcerError> {
+        let waiting = {
+            let stream = self.stream();
+            self.check_open(&stream)?;
+            stream.waiting()
+        };
+        // The other half of the backlog is for calls.
+        if self.backlog_limit.is_some_and(|limit| waiting > limit / 2) {
+            return Err(EnforcerError::TooManyRefusals);
+        }
+        let now = self.environment.clock.now();
+        let allowed = {
+            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            refusals.take(now)
+        };
+        match allowed {
+            Allowed::Yes => return Ok(()),
+            Allowed::NoLonger => {
+                tracing::warn!("too many messages are refused; not all refusals are recorded");
+            }
+            Allowed::No => {}
+        }
+        Err(EnforcerError::TooManyRefusals)
     }
 
     /// Waits until everything queued so far is durable.

@@ -22,6 +22,9 @@ pub enum EnforcerError {
     /// Too many decisions are waiting to be written.
     #[error("too many decisions are waiting to be written")]
     Busy,
+    /// More messages that no operator has signed were refused than are recorded. Spec: mcp §5.
+    #[error("too many messages without valid evidence were refused")]
+    TooManyRefusals,
     /// The enforcer refuses to decide for now.
     #[error("{}", .0.detail())]
     Blocked(Blocked),
@@ -62,6 +65,7 @@ impl EnforcerError {
             Self::JournalForeign(_) => "journal_foreign",
             Self::Commit(_) => "journal_write_failed",
             Self::Busy => "enforcer_busy",
+            Self::TooManyRefusals => "too_many_refusals",
             Self::Blocked(blocked) => blocked.code(),
             Self::Budgets(_) => "budgets_invalid",
             Self::Entropy(_) => "entropy_unavailable",

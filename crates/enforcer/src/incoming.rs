@@ -131,6 +131,11 @@ impl Incoming {
         Ok(())
     }
 
+    /// Whether every record that came has been verified: an operator stands behind the call.
+    pub(crate) const fn is_signed(&self) -> bool {
+        self.refusal.is_none() && self.counterparty.is_some()
+    }
+
     /// Who acts according to the request, when it is authentic. Its people are known as far as
     /// they were disclosed to us.
     pub(crate) fn people(&self) -> Option<People> {
@@ -305,7 +310,12 @@ pub(crate) fn join(
             operator: counterparty.clone(),
             bytes: bytes.clone(),
         };
-        match channel.receive(core.identity.kid, record.kid(), record.id(), record.record()) {
+        match channel.receive(
+            core.identity.kid,
+            record.kid(),
+            record.id(),
+            record.record(),
+        ) {
             Ok(true) => received.push(kept()),
             Ok(false) => {}
             Err(discontinuity) => {

@@ -33,6 +33,7 @@ pub mod permit;
 pub mod policy;
 pub mod publish;
 pub mod receipts;
+mod refusals;
 mod replay;
 pub mod seal;
 pub mod service;

@@ -106,6 +106,7 @@ impl ReceiptBuilder {
             log_proof,
             beacon,
             disclosures,
+            presentation: None,
         })
     }
 

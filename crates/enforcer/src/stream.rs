@@ -84,6 +84,11 @@ impl Stream {
         }
     }
 
+    /// How many records wait to be logged.
+    pub(crate) const fn waiting(&self) -> u64 {
+        self.next.get().saturating_sub(self.unlogged.get())
+    }
+
     /// The time for a record made at `now`.
     pub(crate) fn time(&self, now: UnixMillis) -> UnixMillis {
         now.max(self.last_time)

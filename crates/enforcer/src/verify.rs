@@ -16,8 +16,8 @@ use counterfoil_protocol::trust::Trust;
 use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::leaf_hash;
 
-use crate::error::EnforcerError;
 use crate::channel::Channel;
+use crate::error::EnforcerError;
 use crate::journal::{JournalReader, Opening};
 use crate::ledger::Ledger;
 use crate::operators::Operators;
@@ -134,7 +134,8 @@ impl JournalReport {
                 continue;
             };
             let channel = stream.channels.get(counterparty);
-            let holds = |channel: &Channel| channel.has_sent(acknowledged.sequence, acknowledged.id);
+            let holds =
+                |channel: &Channel| channel.has_sent(acknowledged.sequence, acknowledged.id);
             if acknowledged.stream == self.kid && !channel.is_some_and(holds) {
                 self.add(
                     "counterparty",
@@ -176,9 +177,7 @@ fn verify_openings(
                 // Terms and people of a counterparty's request may be known to it alone.
                 let ours = !matches!(
                     field,
-                    DisclosedField::Contract
-                        | DisclosedField::OnBehalfOf
-                        | DisclosedField::Session
+                    DisclosedField::Contract | DisclosedField::OnBehalfOf | DisclosedField::Session
                 );
                 let fits = match (held, opening) {
                     (Some(_), None) => !ours,

@@ -275,7 +275,10 @@ fn lost_calls_and_answers_leave_no_gap() {
     assert_eq!(globex.ingest(&rest).unwrap(), name("acme.example"));
     assert_eq!(globex.ingest(&rest).unwrap(), name("acme.example"));
     assert_eq!(
-        globex.channel_heads(&name("acme.example")).unwrap().received,
+        globex
+            .channel_heads(&name("acme.example"))
+            .unwrap()
+            .received,
         Vec::from_iter(acme.channel_heads(&name("globex.example")).unwrap().sent)
     );
 }

@@ -148,7 +148,12 @@ fn every_kind_of_tampering_is_found_at_start_and_by_verify() {
 fn a_cut_that_takes_everything_along_is_found_by_the_counterparty() {
     let world = filled();
     let globex = world.open("globex.example");
-    let seen = globex.channel_heads(&name(ACME)).unwrap().received.last().copied();
+    let seen = globex
+        .channel_heads(&name(ACME))
+        .unwrap()
+        .received
+        .last()
+        .copied();
     tamper(
         &world.journal(ACME),
         "DELETE FROM batch WHERE number = 1;

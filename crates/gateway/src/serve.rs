@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use counterfoil_listener::{Full, Limits};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::error::GatewayError;
@@ -19,6 +20,13 @@ use crate::proxy::Gate;
 
 /// How long calls in flight may take when the gateway is told to stop.
 pub const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bounds of connections. Streams of events stay open for as long as an agent listens, so that
+/// whoever finds no room is told so.
+const CONNECTIONS: Limits = Limits::new(1_024, Full::Refuse);
+
+/// How long clients get to read the last answers, once the calls in flight were cut off.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A gateway that listens and does not answer yet.
 #[derive(Debug)]
@@ -81,44 +89,33 @@ impl Gateway {
     /// most `limit`, and ends the servers it runs. Calls that are cut off have an outcome.
     ///
     /// # Errors
-    /// [`GatewayError::Listen`] when the listener fails.
+    /// [`GatewayError::Listen`] when the listener ends by itself.
     pub async fn serve(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
         limit: Duration,
     ) -> Result<(), GatewayError> {
-        let failed = |error: std::io::Error| GatewayError::Listen {
-            address: self.address.to_string(),
-            error: error.to_string(),
-        };
-        let (stopping, stopped) = oneshot::channel::<()>();
-        let serving = axum::serve(self.listener, self.router).with_graceful_shutdown(async move {
-            stop.await;
-            let _ = stopping.send(());
-        });
-        let mut serving = tokio::spawn(async move { serving.await });
-        let early = tokio::select! {
-            ended = &mut serving => Some(ended),
-            _ = stopped => None,
-        };
-        if early.is_none() {
-            self.service.stop_listening();
-        }
-        let ended = match early {
-            Some(ended) => Ok(ended),
-            None => tokio::time::timeout(limit, &mut serving).await,
-        };
-        let result = match ended {
-            Ok(Ok(result)) => result.map_err(failed),
-            Ok(Err(_)) => Ok(()),
-            Err(_) => {
-                tracing::warn!("calls were still in flight at the end");
-                serving.abort();
-                Ok(())
+        let (stopping, stopped) = watch::channel(false);
+        let serving = counterfoil_listener::serve(self.listener, self.router, CONNECTIONS, stopped);
+        tokio::pin!(serving);
+        tokio::select! {
+            () = &mut serving => {
+                return Err(GatewayError::Listen {
+                    address: self.address.to_string(),
+                    error: "the listener has ended".to_owned(),
+                });
             }
-        };
+            () = stop => {}
+        }
+        stopping.send_replace(true);
+        self.service.stop_listening();
+        let finished = tokio::time::timeout(limit, &mut serving).await.is_ok();
         self.service.close();
-        result
+        if !finished {
+            tracing::warn!("calls were still in flight at the end");
+            let _ = tokio::time::timeout(LAST_ANSWERS, serving).await;
+        }
+        Ok(())
     }
 }
 

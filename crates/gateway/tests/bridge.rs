@@ -39,6 +39,10 @@ struct Agent {
 
 impl Agent {
     fn connect(gate: Gate, url: &str, runtime: &Runtime) -> Self {
+        Self::with_patience(gate, url, runtime, Duration::from_secs(60))
+    }
+
+    fn with_patience(gate: Gate, url: &str, runtime: &Runtime, call: Duration) -> Self {
         let (agent_in, to) = std::io::pipe().unwrap();
         let (from, agent_out) = std::io::pipe().unwrap();
         let caller = Caller {
@@ -57,7 +61,7 @@ impl Agent {
         let url = url.parse().unwrap();
         let handle = runtime.handle().clone();
         let limits = Limits {
-            call: Duration::from_secs(60),
+            call,
             exit: Duration::from_secs(5),
         };
         let bridged = std::thread::spawn(move || {
@@ -199,4 +203,46 @@ fn a_gate_that_refuses_connects_to_nothing() {
     assert_eq!(code(&agent.ask(hello)), "key_exposed");
     assert!(matches!(agent.leave(), Ended::Refused));
     assert!(listener.accept().is_err(), "nobody connected");
+}
+
+#[test]
+fn an_id_may_be_used_again_as_soon_as_its_answer_is_there() {
+    let runtime = Runtime::new().unwrap();
+    let server = ToolServer::new();
+    let (acme, _globex, far) = globex_with(&server, &runtime);
+    let mut agent = Agent::connect(acme.gate(), &far.url("desk"), &runtime);
+    agent.initialize();
+    for _ in 0..200 {
+        let answer = agent.ask(call(1, "echo", "again"));
+        assert_eq!(answer["result"]["content"][0]["text"], json!("A again"));
+        let answer = agent.ask(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        assert_eq!(answer["result"], json!({"tools": []}));
+    }
+    agent.leave();
+    runtime.block_on(far.stop());
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up() {
+    let runtime = Runtime::new().unwrap();
+    let acme = Operator::new("acme.example", 1);
+    let globex = Operator::new("globex.example", 2);
+    acme.knows(&globex);
+    // Connections are made, and that is all.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp/desk", silent.local_addr().unwrap());
+    let patience = Duration::from_millis(50);
+    let mut agent = Agent::with_patience(acme.gate(), &url, &runtime, patience);
+    for _ in 0..2 {
+        // The same ids again: none stays taken.
+        assert_eq!(code(&agent.ask(call(1, "echo", ""))), "call_timed_out");
+        let list = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
+        assert_eq!(code(&agent.ask(list)), "call_timed_out");
+        let hello = r#"{"jsonrpc":"2.0","id":3,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"a","version":"1"}}}"#;
+        assert_eq!(code(&agent.ask(hello)), "call_timed_out");
+        agent.send(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#);
+    }
+    agent.leave();
+    let once = ["request echo policy_allows", "outcome unknown"];
+    assert_eq!(acme.story(), [once, once].concat());
 }

@@ -95,7 +95,7 @@ async fn an_operator_gets_the_other_sides_records_and_receipts() {
     let heads = acme.channel().await.unwrap();
     assert_eq!(heads.sent.unwrap().sequence, 3);
     // acme's second request acknowledged everything before it.
-    assert_eq!(heads.received.unwrap().sequence, 2);
+    assert_eq!(heads.received[0].sequence, 2);
 
     let all = acme.records(0, 100).await.unwrap();
     assert_eq!(all.records.len(), 4);
@@ -149,7 +149,7 @@ async fn records_that_were_not_acknowledged_can_be_pushed() {
     let three = Three::start().await;
     three.call(1).await;
     let acme = three.client(Signer::Enforcer(three.acme.enforcer.clone()));
-    assert_eq!(acme.channel().await.unwrap().received.unwrap().sequence, 0);
+    assert_eq!(acme.channel().await.unwrap().received[0].sequence, 0);
     let waiting = three
         .acme
         .enforcer
@@ -157,17 +157,9 @@ async fn records_that_were_not_acknowledged_can_be_pushed() {
         .unwrap();
     assert_eq!(waiting.records.len(), 1, "the outcome");
     let heads = acme.push(&waiting).await.unwrap();
-    assert_eq!(heads.received.unwrap().sequence, 1);
+    assert_eq!(heads.received[0].sequence, 1);
     // Again is no harm.
-    assert_eq!(
-        acme.push(&waiting)
-            .await
-            .unwrap()
-            .received
-            .unwrap()
-            .sequence,
-        1
-    );
+    assert_eq!(acme.push(&waiting).await.unwrap().received[0].sequence, 1);
 
     // Records of one operator pushed by another are not taken, nor is what leaves a gap.
     let initech = three.client(Signer::Key(Arc::new(key(3))));
@@ -357,12 +349,12 @@ async fn what_is_missing_here_is_fetched() {
     three.call(1).await;
     // Records of globex that acme has never seen: made while acme was away.
     let acme = three.client(Signer::Enforcer(three.acme.enforcer.clone()));
-    let (_, before) = three
+    let before = three
         .acme
         .enforcer
         .channel_heads(&three.globex.name)
         .unwrap();
-    assert_eq!(before.unwrap().sequence.get(), 1);
+    assert_eq!(before.received[0].sequence.get(), 1);
     let far = three.far.url("desk");
     // A replayed request: globex denies it in the channel, and acme does not hear of it.
     let (line, seen) = world::http::tamper(
@@ -381,16 +373,16 @@ async fn what_is_missing_here_is_fetched() {
     let theirs = acme.records(0, 100).await.unwrap();
     let missing = Envelope {
         records: theirs.records[4..].to_vec(),
-        salt: None,
+        ..Envelope::default()
     };
     assert_eq!(missing.records.len(), 1);
     three.acme.enforcer.ingest(&missing).unwrap();
-    let (_, after) = three
+    let after = three
         .acme
         .enforcer
         .channel_heads(&three.globex.name)
         .unwrap();
-    assert_eq!(after.unwrap().sequence.get(), 4);
+    assert_eq!(after.received[0].sequence.get(), 4);
     other.stop().await;
     three.near.stop().await;
     three.far.stop().await;
@@ -513,6 +505,124 @@ async fn a_gateway_pushes_what_piled_up_while_the_other_was_away() {
         .unacknowledged(&three.globex.name)
         .unwrap();
     assert!(waiting.records.len() < 64, "{}", waiting.records.len());
+    three.near.stop().await;
+    three.far.stop().await;
+}
+
+/// What a peer's exchange API is asked, in order.
+#[derive(Clone, Default)]
+struct Asked(Arc<std::sync::Mutex<Vec<&'static str>>>);
+
+impl Asked {
+    fn note(&self, what: &'static str) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    /// How often records were fetched after each push, once `pushes` of them have been followed by
+    /// another one.
+    fn fetches(&self, pushes: usize) -> Option<Vec<usize>> {
+        let asked = self.0.lock().unwrap();
+        let mut counts = Vec::new();
+        for pair in asked.chunk_by(|a, b| a == b) {
+            if pair[0] == "fetch" {
+                counts.push(pair.len());
+            }
+        }
+        let over = asked.last() == Some(&"push");
+        let done = if over {
+            counts.len()
+        } else {
+            counts.len().saturating_sub(1)
+        };
+        (done >= pushes).then(|| counts[..pushes].to_vec())
+    }
+}
+
+/// An exchange API that gives out one record at a time, and the first one again instead of none.
+async fn endless(records: Vec<Arc<[u8]>>) -> (std::net::SocketAddr, Asked) {
+    use axum::extract::RawQuery;
+    use axum::routing::get;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    let asked = Asked::default();
+    let (fetched, pushed) = (asked.clone(), asked.clone());
+    let fetch = move |RawQuery(query): RawQuery| {
+        fetched.note("fetch");
+        let query = query.unwrap();
+        let from = query.strip_prefix("from=").unwrap().split('&').next();
+        let from: usize = from.unwrap().parse().unwrap();
+        let record = STANDARD.encode(records.get(from).unwrap_or(&records[0]));
+        async move { axum::Json(json!({"records": [record]})) }
+    };
+    let push = move || {
+        pushed.note("push");
+        async move { axum::Json(json!({"sent": null, "received": null})) }
+    };
+    let router = axum::Router::new().route("/exchange/v1/records", get(fetch).post(push));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (address, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_whose_records_never_end_holds_up_nobody_for_ever() {
+    let three = Three::start().await;
+    let far = three.far.url("desk");
+    let (line, seen) = world::http::tamper(
+        far.clone(),
+        world::http::unchanged(),
+        world::http::unchanged(),
+    )
+    .await;
+    let outgoing = |url: &str| {
+        format!(
+            "[[agents]]\nname = \"support-bot\"\n[[servers]]\nname = \"desk\"\ncallers = \
+             \"agents\"\nurl = \"{url}\"\noperator = \"globex.example\"\n"
+        )
+    };
+    let other = Running::start(&three.acme.config(&outgoing(&line)), three.acme.gate()).await;
+    post(&other.url("desk"), call(0, "echo", "a")).await;
+    other.stop().await;
+    // The same request again and again: globex denies each in the channel, and acme hears nothing.
+    let request = seen.all().pop().unwrap();
+    for _ in 0..70 {
+        post(&far, request.clone()).await;
+    }
+    let acme = three.client(Signer::Enforcer(three.acme.enforcer.clone()));
+    let records = acme.records(0, 256).await.unwrap().records;
+    assert_eq!(records.len(), 72);
+
+    let (address, asked) = endless(records).await;
+    three.acme.knows_endpoint(&three.globex, address);
+    // Calls that reach nobody pile up records, which sets off pushes; each ends with fetching.
+    let away = Running::start(
+        &three.acme.config(&outgoing("http://127.0.0.1:1/mcp")),
+        three.acme.gate(),
+    )
+    .await;
+    let errands = async {
+        let mut id = 0;
+        loop {
+            id += 1;
+            post(&away.url("desk"), call(id, "echo", "")).await;
+            if let Some(fetches) = asked.fetches(3) {
+                break fetches;
+            }
+        }
+    };
+    let limit = std::time::Duration::from_secs(60);
+    let fetches = tokio::time::timeout(limit, errands).await.unwrap();
+    // 64 pages at once, then the other six and one that was there already, then only such a one.
+    assert_eq!(fetches, [64, 7, 1]);
+    let received = three
+        .acme
+        .enforcer
+        .channel_heads(&three.globex.name)
+        .unwrap();
+    assert_eq!(received.received[0].sequence.get(), 71);
+    away.stop().await;
     three.near.stop().await;
     three.far.stop().await;
 }

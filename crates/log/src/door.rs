@@ -4,88 +4,22 @@
 //! holds an entry in memory and waits, so there is a bound on how many do at the same time. It is
 //! checked before the body is read.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
-    Router,
-    body::Bytes,
     extract::{FromRequest, Request, State},
-    http::StatusCode,
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use counterfoil_listener::{BodyError, Full, Limits, receive};
+use counterfoil_tlog::tile::MAX_ENTRY_BYTES;
+use tokio::sync::Semaphore;
 
 use crate::{Refusal, node::Node};
 
-/// Most connections at the same time; more wait to be accepted.
-const CONNECTIONS: usize = 1_024;
-
-/// How long a connection may take to send the head of its next request.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long to wait after a connection could not be accepted, which is for want of file handles.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
-
-/// Answers connections until `stopping` becomes true, then finishes the requests under way.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stopping: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        tokio::select! {
-            () = until_true(stopping.clone()) => break,
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let connection = answer(stream, router.clone(), stopping.clone());
-                    connections.spawn(async move {
-                        let _place = place;
-                        connection.await;
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
-}
-
-async fn until_true(mut flag: watch::Receiver<bool>) {
-    let _ = flag.wait_for(|flag| *flag).await;
-}
-
-async fn answer(stream: TcpStream, router: Router, stopping: watch::Receiver<bool>) {
-    let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    tokio::pin!(connection);
-    // What goes wrong on a connection is the client's to notice.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = until_true(stopping) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
-}
+/// Bounds of connections. No request takes longer than the time it may wait, so that whoever
+/// finds no room gets some soon.
+pub(crate) const CONNECTIONS: Limits = Limits::new(1_024, Full::Wait);
 
 /// Lets a request in if there is room, and holds its place until it is answered.
 pub(crate) async fn enter(
@@ -107,14 +41,11 @@ impl FromRequest<Arc<Node>> for EntryBody {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, node: &Arc<Node>) -> Result<Self, Refusal> {
-        let body = Bytes::from_request(request, node);
-        match tokio::time::timeout(node.limits.body(), body).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes.into())),
-            Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Refusal::TooLarge)
-            }
-            Ok(Err(error)) => Err(Refusal::Request(error.body_text())),
-            Err(_) => Err(Refusal::SlowBody),
+        match receive(request.into_body(), MAX_ENTRY_BYTES, node.limits.body()).await {
+            Ok(bytes) => Ok(Self(bytes.into())),
+            Err(BodyError::TooLarge { .. }) => Err(Refusal::TooLarge),
+            Err(BodyError::TooSlow { .. }) => Err(Refusal::SlowBody),
+            Err(error @ BodyError::Broken(_)) => Err(Refusal::Request(error.to_string())),
         }
     }
 }

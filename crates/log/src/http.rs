@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Dura
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path as UrlPath, Query, State, rejection::QueryRejection},
+    extract::{Path as UrlPath, Query, State, rejection::QueryRejection},
     http::{
         HeaderMap,
         header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
@@ -17,7 +17,7 @@ use counterfoil_protocol::{digest::KeyThumbprint, manifest::UnverifiedManifest};
 use counterfoil_tlog::{
     note::VerifierKey,
     text::{base64_encode, parse_decimal},
-    tile::{MAX_ENTRY_BYTES, ResourcePath},
+    tile::ResourcePath,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -137,9 +137,10 @@ impl Server {
             }
         };
         tokio::spawn(stop);
-        let serve = door::serve(
+        let serve = counterfoil_listener::serve(
             listener,
             router(Arc::clone(&node)),
+            door::CONNECTIONS,
             node.stopping.subscribe(),
         );
         let mut stopping = node.stopping.subscribe();
@@ -209,7 +210,6 @@ fn router(node: Arc<Node>) -> Router {
         .route("/v1/proof", get(proof))
         .route("/v1/operators/{name}", get(operator))
         .route("/v1/streams/{kid}", get(stream))
-        .layer(DefaultBodyLimit::max(MAX_ENTRY_BYTES))
         .with_state(node)
 }
 

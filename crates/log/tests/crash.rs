@@ -15,7 +15,6 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use counterfoil_log::{Server, fsck, system_clock};
@@ -23,6 +22,7 @@ use counterfoil_tlog::{
     policy::Policy, tile::parse_bundle, tlog_proof::TlogProof, tree::leaf_hash,
 };
 use support::{Operator, Running, new_log};
+use tokio::sync::watch;
 
 /// Set in the child: the log directory.
 const CHILD: &str = "COUNTERFOIL_TEST_LOG_CHILD";
@@ -68,7 +68,7 @@ struct Submitter {
 
 impl Submitter {
     /// Submits until the log is gone. A retry must be answered like the first try.
-    async fn run(&mut self, url: &str, policy: &Policy) {
+    async fn run(&mut self, url: &str, policy: &Policy, progress: &watch::Sender<u64>) {
         let client = reqwest::Client::new();
         let url = format!("{url}/v1/entries?wait=integrated");
         loop {
@@ -93,6 +93,7 @@ impl Submitter {
             let before = self.acknowledged.insert(proof.index(), entry);
             assert!(before.is_none(), "index {} given twice", proof.index());
             self.unanswered = None;
+            progress.send_modify(|acknowledged| *acknowledged += 1);
         }
     }
 }
@@ -131,16 +132,23 @@ async fn no_acknowledged_entry_is_lost_or_doubled_by_kill() {
     for round in 0..8_u64 {
         let (child, url) = spawn_child(&home, "");
         let child = Arc::new(Mutex::new(child));
+        let (progress, mut acknowledged) = watch::channel(0);
         let tasks: Vec<_> = submitters
             .iter()
             .map(|submitter| {
                 let (submitter, url) = (Arc::clone(submitter), url.clone());
-                let policy = policy.clone();
-                tokio::spawn(async move { submitter.lock().await.run(&url, &policy).await })
+                let (policy, progress) = (policy.clone(), progress.clone());
+                tokio::spawn(async move {
+                    let mut submitter = submitter.lock().await;
+                    submitter.run(&url, &policy, &progress).await;
+                })
             })
             .collect();
-        // Any moment will do; this spreads them.
-        tokio::time::sleep(Duration::from_millis(120 + 53 * round)).await;
+        drop(progress);
+        // One entry was acknowledged; the other submitters are anywhere in their requests.
+        let enough = acknowledged.wait_for(|count| *count > 10 + 7 * round).await;
+        assert!(enough.is_ok(), "the log has ended by itself");
+        drop(enough);
         child.lock().unwrap().kill().unwrap();
         child.lock().unwrap().wait().unwrap();
         for task in tasks {

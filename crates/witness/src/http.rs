@@ -4,8 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, Path as UrlPath, Request, State},
+    extract::{Path as UrlPath, Request, State},
     http::{
         StatusCode,
         header::{CONTENT_TYPE, RETRY_AFTER},
@@ -13,13 +12,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use counterfoil_listener::{BodyError, Full, Limits, receive};
 use counterfoil_tlog::witness;
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore, watch},
 };
 
-use crate::{Clock, Error, Refusal, Witness, config::Config, connections};
+use crate::{Clock, Error, Refusal, Witness, config::Config};
+
+/// Bounds of connections. Every request ends soon, so that whoever finds no room gets some.
+const CONNECTIONS: Limits = Limits::new(256, Full::Wait);
 
 /// Largest request: room for 63 proof lines and many signatures that are not ours.
 const BODY_LIMIT: usize = 128 * 1024;
@@ -116,11 +119,11 @@ impl Server {
         let router = Router::new()
             .route("/add-checkpoint", post(add_checkpoint))
             .route("/{origin_hash}/checkpoint", get(checkpoint))
-            .layer(DefaultBodyLimit::max(BODY_LIMIT))
             .with_state(Arc::clone(&self.shared));
         tokio::spawn(stop);
+        let serve = counterfoil_listener::serve(self.listener, router, CONNECTIONS, serving);
         tokio::select! {
-            () = connections::serve(self.listener, router, serving) => {}
+            () = serve => {}
             () = patience => {}
         }
         self.shared.witness.failure().map_or(Ok(()), Err)
@@ -134,14 +137,9 @@ async fn add_checkpoint(State(shared): State<Arc<Shared>>, request: Request) -> 
         let answer = text(StatusCode::SERVICE_UNAVAILABLE, body);
         return ([(RETRY_AFTER, "1")], answer).into_response();
     };
-    let body = Bytes::from_request(request, &());
-    let body = match tokio::time::timeout(BODY_PATIENCE, body).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(rejection)) => return rejection.into_response(),
-        Err(_) => {
-            let body = "slow_body: the body took too long\n".to_owned();
-            return text(StatusCode::REQUEST_TIMEOUT, body);
-        }
+    let body = match receive(request.into_body(), BODY_LIMIT, BODY_PATIENCE).await {
+        Ok(body) => body,
+        Err(error) => return refuse_body(&error),
     };
     // On a thread of its own, which also keeps going when the client hangs up: what is being
     // stored must reach the witness's memory too.
@@ -196,6 +194,15 @@ fn refuse(refusal: &Refusal) -> Response {
             text(status, format!("{other}\n"))
         }
     }
+}
+
+fn refuse_body(error: &BodyError) -> Response {
+    let (status, code) = match error {
+        BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        BodyError::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
+        BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "malformed_request"),
+    };
+    text(status, format!("{code}: {error}\n"))
 }
 
 fn text(status: StatusCode, body: String) -> Response {

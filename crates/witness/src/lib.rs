@@ -10,7 +10,6 @@
 //! * [`config`] describes `witness.toml`.
 
 pub mod config;
-mod connections;
 mod error;
 mod http;
 mod init;

@@ -296,11 +296,12 @@ async fn what_was_cosigned_survives_kill() {
     let mut size = 0;
     for round in 1..=5 {
         let (mut child, address) = spawn_child(&home, "");
-        // The kill falls somewhere into the stream of requests.
+        // The kill falls somewhere into the stream of requests, which goes on meanwhile.
+        let (acknowledged, progress) = std::sync::mpsc::channel();
         let killer = std::thread::spawn({
             let id = child.id();
             move || {
-                std::thread::sleep(std::time::Duration::from_millis(30 * round));
+                progress.iter().take(5 * round).for_each(drop);
                 Command::new("kill")
                     .args(["-9", &id.to_string()])
                     .status()
@@ -311,11 +312,15 @@ async fn what_was_cosigned_survives_kill() {
         while size < 590 {
             unanswered = size + 1;
             match post(&address, log.request(size, size + 1)).await {
-                Some((200, _)) => size += 1,
+                Some((200, _)) => {
+                    size += 1;
+                    acknowledged.send(()).ok();
+                }
                 Some(other) => panic!("{other:?}"),
                 None => break,
             }
         }
+        drop(acknowledged);
         killer.join().unwrap();
         child.wait().unwrap();
 

@@ -196,8 +196,9 @@ fn check_vectors(place: &Place) -> Result<()> {
     vectors(&place.root, true)
 }
 
+/// Everything the next step needs, by the same features: nothing is compiled twice.
 fn build(_: &Place) -> Result<()> {
-    run(&Program::cargo().args(["build", "-p", "counterfoil", "--bins", "--examples"]))
+    run(&Program::cargo().args(["build", "--workspace", "--bins", "--examples", "--tests"]))
 }
 
 fn tests(_: &Place) -> Result<()> {

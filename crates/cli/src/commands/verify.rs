@@ -69,14 +69,30 @@ pub(crate) fn run(command: &Verify) -> Result<Answer, Problem> {
     let required = command
         .level
         .map_or_else(|| most_that_can_be_shown(&trust), Level::from);
+    // One at a time: a receipt may be large, and there may be many.
+    let receipts = command.receipts.iter().map(|path| {
+        let bytes = file::read(path).or_next("name the receipt files to verify")?;
+        Ok((path.as_path(), bytes))
+    });
+    answer(receipts, &trust, required, command.explain)
+}
+
+/// What there is to say of some receipts, and the exit code.
+fn answer<'a>(
+    receipts: impl ExactSizeIterator<Item = Result<(&'a Path, Vec<u8>), Problem>>,
+    trust: &Trust,
+    required: Level,
+    explain: bool,
+) -> Result<Answer, Problem> {
+    let total = receipts.len();
     let mut text = String::new();
     let mut files = Vec::new();
     let (mut verified, mut unreadable) = (0_usize, 0_usize);
-    for path in &command.receipts {
-        let bytes = file::read(path).or_next("name the receipt files to verify")?;
-        let report = verify(&bytes, &trust, required);
+    for receipt in receipts {
+        let (path, bytes) = receipt?;
+        let report = verify(&bytes, trust, required);
         let name = path.display();
-        if command.explain || command.receipts.len() == 1 || !report.is_verified() {
+        if explain || total == 1 || !report.is_verified() {
             text.push_str(&format!("{name}\n{}\n", explain::text(&report)));
         } else {
             text.push_str(&format!("{name}: {}\n", explain::verdict(&report)));
@@ -89,7 +105,6 @@ pub(crate) fn run(command: &Verify) -> Result<Answer, Problem> {
         }
         files.push(value);
     }
-    let total = files.len();
     if total > 1 {
         text.push_str(&format!(
             "{verified} of {total} receipts verified at level {required}\n"
@@ -128,5 +143,73 @@ fn most_that_can_be_shown(trust: &Trust) -> Level {
         Level::Signed
     } else {
         Level::Logged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread};
+
+    use super::*;
+
+    const THREADS: usize = 2;
+
+    /// What a test vector holds, after its header.
+    fn vector(name: &str) -> Vec<u8> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../test-vectors")
+            .join(name);
+        let bytes = fs::read(path).unwrap();
+        let head = bytes.windows(2).position(|two| two == b"\n\n").unwrap();
+        bytes[head + 2..].to_vec()
+    }
+
+    /// How the command ends for one receipt.
+    fn exit(receipt: Vec<u8>, trust: &Trust) -> Exit {
+        let required = most_that_can_be_shown(trust);
+        let one = std::iter::once(Ok((Path::new("it"), receipt)));
+        answer(one, trust, required, false).unwrap().exit
+    }
+
+    #[test]
+    fn no_bit_of_a_receipt_can_be_flipped() {
+        let receipt = vector("receipt/disclosed.vector");
+        let trust = Trust::parse(&vector("trust/both-witnesses.vector")).unwrap();
+        assert_eq!(exit(receipt.clone(), &trust), Exit::Good);
+        let bits = receipt.len() * 8;
+        let ends: Vec<(usize, Exit)> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..THREADS)
+                .map(|worker| {
+                    let (receipt, trust) = (&receipt, &trust);
+                    scope.spawn(move || {
+                        let flipped = |bit: usize| {
+                            let mut bytes = receipt.clone();
+                            bytes[bit / 8] ^= 1 << (bit % 8);
+                            (bit, exit(bytes, trust))
+                        };
+                        (worker..bits)
+                            .step_by(THREADS)
+                            .map(flipped)
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            workers
+                .into_iter()
+                .flat_map(|worker| worker.join().unwrap())
+                .collect()
+        });
+        assert_eq!(ends.len(), bits);
+        let good: Vec<usize> = ends
+            .iter()
+            .filter(|(_, exit)| *exit == Exit::Good)
+            .map(|(bit, _)| *bit)
+            .collect();
+        assert!(good.is_empty(), "bits {good:?} can be flipped");
+        // Both kinds of refusal are among them: what still parses is not verified, what does not
+        // is wrong input.
+        for kind in [Exit::NotVerified, Exit::Input] {
+            assert!(ends.iter().any(|(_, exit)| *exit == kind), "no {kind:?}");
+        }
     }
 }

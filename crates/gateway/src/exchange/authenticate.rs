@@ -9,18 +9,35 @@ use counterfoil_protocol::names::OperatorName;
 
 use super::refusal::Refusal;
 use super::server::Exchange;
-use super::signature::{self, Covered};
+use super::signature::{self, BodyDigest, Covered, SignatureError};
 
 /// How many nonces are remembered; more requests in the window are refused.
 const MAX_NONCES: usize = 100_000;
 
+const DIGEST: SignatureError = SignatureError::Malformed("`Content-Digest`");
+
 impl Exchange {
-    /// The operator that signed the request.
-    pub(super) fn authenticate(
+    /// The operator that signed a request without a body.
+    pub(super) fn authenticate(&self, parts: &request::Parts) -> Result<OperatorName, Refusal> {
+        self.verify(parts, false).map(|(operator, _)| operator)
+    }
+
+    /// The operator that signed a request with a body, and the digest that the body must have.
+    /// Asked before the body is read: only operators that are known send us one.
+    pub(super) fn authenticate_with_body(
         &self,
         parts: &request::Parts,
-        body: Option<&[u8]>,
-    ) -> Result<OperatorName, Refusal> {
+    ) -> Result<(OperatorName, BodyDigest), Refusal> {
+        let (operator, digest) = self.verify(parts, true)?;
+        let digest = digest.ok_or_else(|| malformed(DIGEST))?;
+        Ok((operator, digest))
+    }
+
+    fn verify(
+        &self,
+        parts: &request::Parts,
+        with_body: bool,
+    ) -> Result<(OperatorName, Option<BodyDigest>), Refusal> {
         let headers = &parts.headers;
         let host = one(headers, HOST.as_str())?.unwrap_or_default();
         if !self.addresses.is_own(host) {
@@ -30,14 +47,6 @@ impl Exchange {
                 "the request is signed for another address".to_owned(),
             ));
         }
-        let authority = host.to_ascii_lowercase();
-        let covered = Covered {
-            method: parts.method.as_str(),
-            authority: authority.strip_suffix(":80").unwrap_or(&authority),
-            path: parts.uri.path(),
-            query: parts.uri.query().unwrap_or_default(),
-            body,
-        };
         let missing = || {
             Refusal::unauthorized(
                 "signature_missing",
@@ -46,9 +55,23 @@ impl Exchange {
         };
         let input = one(headers, "signature-input")?.ok_or_else(missing)?;
         let signature = one(headers, "signature")?.ok_or_else(missing)?;
-        let digest = one(headers, "content-digest")?;
-        let (parameters, base, signature) = signature::read(&covered, input, signature, digest)
-            .map_err(|error| Refusal::unauthorized(error.code(), error.to_string()))?;
+        let body = one(headers, "content-digest")?
+            .map(BodyDigest::parse)
+            .transpose()
+            .map_err(malformed)?;
+        if body.is_some() != with_body {
+            return Err(malformed(DIGEST));
+        }
+        let authority = host.to_ascii_lowercase();
+        let covered = Covered {
+            method: parts.method.as_str(),
+            authority: authority.strip_suffix(":80").unwrap_or(&authority),
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            body,
+        };
+        let (parameters, base, signature) =
+            signature::read(&covered, input, signature).map_err(malformed)?;
 
         let now = self.enforcer.environment().clock.now().seconds().get();
         if now.abs_diff(parameters.created) > self.freshness.as_secs() {
@@ -82,7 +105,7 @@ impl Exchange {
             )
         })?;
         self.spend(parameters.kid, parameters.nonce, parameters.created, now)?;
-        Ok(operator)
+        Ok((operator, body))
     }
 
     /// Remembers a nonce for as long as a request with it could be fresh.
@@ -113,6 +136,10 @@ impl Exchange {
             )),
         }
     }
+}
+
+fn malformed(error: SignatureError) -> Refusal {
+    Refusal::unauthorized(error.code(), error.to_string())
 }
 
 /// The value of a header that may stand once.

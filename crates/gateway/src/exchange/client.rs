@@ -15,7 +15,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 use serde::de::DeserializeOwned;
 
-use super::signature::{Covered, Parameters, sign};
+use super::signature::{BodyDigest, Covered, Parameters, sign};
 use super::wire::{ChannelHeads, Manifests, Problem, Receipts, Records, decode};
 use crate::error::GatewayError;
 use crate::evidence;
@@ -134,7 +134,7 @@ impl ExchangeClient {
             .ok_or_else(|| self.error("a record is not strict base64".to_owned()))?;
         Ok(Envelope {
             records,
-            salt: None,
+            ..Envelope::default()
         })
     }
 
@@ -208,7 +208,7 @@ impl ExchangeClient {
             authority: &authority,
             path: url.path(),
             query,
-            body: body.as_deref(),
+            body: body.as_deref().map(BodyDigest::of),
         };
         let parameters = Parameters {
             created: self.environment.clock.now().seconds().get(),

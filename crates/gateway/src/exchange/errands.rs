@@ -2,15 +2,18 @@
 //! acknowledged, and fetching records of theirs that are missing here.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use counterfoil_enforcer::call::Envelope;
 use counterfoil_enforcer::{ChannelHeads, Enforcer, EnforcerError};
+use counterfoil_protocol::digest::KeyThumbprint;
 use counterfoil_protocol::names::OperatorName;
-use counterfoil_protocol::numbers::ChannelSequence;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::client::{ExchangeClient, Signer};
+use super::wire::Head;
 use crate::error::GatewayError;
 
 /// From how many unacknowledged records on they are pushed.
@@ -19,6 +22,11 @@ pub(crate) const PUSH_FROM: usize = 64;
 const PUSH_RECORDS: usize = 128;
 /// The most records fetched at once.
 const FETCH_RECORDS: usize = 256;
+/// How often one errand fetches. What is left then is fetched when the next gap shows.
+const FETCH_PAGES: usize = 64;
+/// How long an errand may take. The operators whose errands come after it wait; what has been
+/// pushed or fetched by then counts.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How many errands may wait; more of them would be the same again.
 const WAITING: usize = 64;
 
@@ -61,12 +69,20 @@ async fn run(enforcer: Enforcer, mut receiver: mpsc::Receiver<Errand>) {
             errands.insert(more);
         }
         for errand in errands {
-            let done = match &errand {
-                Errand::Push(operator) => push(&enforcer, operator).await,
-                Errand::Fetch(operator) => fetch(&enforcer, operator).await,
+            let work = async {
+                match &errand {
+                    Errand::Push(operator) => push(&enforcer, operator).await,
+                    Errand::Fetch(operator) => fetch(&enforcer, operator).await,
+                }
             };
-            if let Err(error) = done {
-                tracing::warn!(?errand, %error, "an exchange with another operator failed");
+            match timeout(PATIENCE, work).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(?errand, %error, "an exchange with another operator failed");
+                }
+                Err(_) => {
+                    tracing::warn!(?errand, "an exchange with another operator took too long");
+                }
             }
         }
     }
@@ -109,13 +125,15 @@ async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), Gatewa
     for records in waiting.records.chunks(PUSH_RECORDS) {
         let envelope = Envelope {
             records: records.to_vec(),
-            salt: None,
+            ..Envelope::default()
         };
         let heads = client.push(&envelope).await?;
-        let held = heads
-            .received
-            .map(|head| ChannelSequence::new(head.sequence));
-        enforcer.note_held(operator, held);
+        let own = enforcer.kid();
+        let held = heads.received.iter().filter_map(Head::record);
+        let held = held
+            .filter(|head| head.stream == own)
+            .max_by_key(|head| head.sequence);
+        enforcer.note_held(operator, held.map(|head| head.sequence));
     }
     // Its acknowledgements are in its records.
     fetch(enforcer, operator).await
@@ -123,19 +141,48 @@ async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), Gatewa
 
 async fn fetch(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
     let client = client(enforcer, operator)?;
-    loop {
-        let (_, received) = heads(enforcer, operator).await?;
-        let from = received.map_or(0, |head| head.sequence.get().saturating_add(1));
+    let failed = |detail: String| GatewayError::Exchange {
+        operator: operator.to_string(),
+        detail,
+    };
+    // The stream that answers; others of the operator's are fetched where they are served.
+    let Some(stream) = client
+        .channel()
+        .await?
+        .sent
+        .and_then(|head| head.record())
+        .map(|head| head.stream)
+    else {
+        return Ok(());
+    };
+    let mut from = missing_from(enforcer, operator, stream).await?;
+    for _ in 0..FETCH_PAGES {
         let envelope = client.records(from, FETCH_RECORDS).await?;
         if envelope.records.is_empty() {
             return Ok(());
         }
-        let enforcer = enforcer.clone();
-        tokio::task::spawn_blocking(move || enforcer.ingest(&envelope))
+        let ingesting = enforcer.clone();
+        tokio::task::spawn_blocking(move || ingesting.ingest(&envelope))
             .await
-            .map_err(|error| GatewayError::Exchange {
-                operator: operator.to_string(),
-                detail: error.to_string(),
-            })??;
+            .map_err(|error| failed(error.to_string()))??;
+        let next = missing_from(enforcer, operator, stream).await?;
+        if next <= from {
+            return Err(failed(format!(
+                "its records from {from} of the channel were asked for, and others came"
+            )));
+        }
+        from = next;
     }
+    Ok(())
+}
+
+/// The number of the first record of a stream of `operator` that is missing here.
+async fn missing_from(
+    enforcer: &Enforcer,
+    operator: &OperatorName,
+    stream: KeyThumbprint,
+) -> Result<u64, GatewayError> {
+    let heads = heads(enforcer, operator).await?;
+    let head = heads.received.iter().find(|head| head.stream == stream);
+    Ok(head.map_or(0, |head| head.sequence.get().saturating_add(1)))
 }

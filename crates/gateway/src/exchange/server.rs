@@ -16,10 +16,10 @@ use counterfoil_enforcer::call::Envelope;
 use counterfoil_enforcer::journal::JournalReader;
 use counterfoil_enforcer::receipts::ReceiptBuilder;
 use counterfoil_enforcer::{Enforcer, EnforcerError};
+use counterfoil_listener::{BodyError, receive};
 use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::record::UnverifiedRecord;
-use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 
 use super::index::ChannelIndex;
@@ -27,7 +27,7 @@ use super::refusal::Refusal;
 use super::wire::{ChannelHeads, Head, ManifestEntry, Manifests, Receipts, Records, encode};
 use crate::evidence;
 use crate::home;
-use crate::http::Addresses;
+use crate::http::{Addresses, BODY_PATIENCE};
 
 /// The most bytes of a pushed body.
 const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -94,10 +94,10 @@ impl Exchange {
     }
 
     fn heads(&self, operator: &OperatorName) -> Result<ChannelHeads, EnforcerError> {
-        let (sent, received) = self.enforcer.channel_heads(operator)?;
+        let heads = self.enforcer.channel_heads(operator)?;
         Ok(ChannelHeads {
-            sent: sent.map(Head::of),
-            received: received.map(Head::of),
+            sent: heads.sent.map(Head::of),
+            received: heads.received.into_iter().map(Head::of).collect(),
         })
     }
 }
@@ -151,8 +151,11 @@ async fn records(
 
 async fn push(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
+    let (operator, digest) = exchange.authenticate_with_body(&parts)?;
     let body = read_body(body).await?;
-    let operator = exchange.authenticate(&parts, Some(&body))?;
+    digest
+        .check(&body)
+        .map_err(|error| Refusal::unauthorized(error.code(), error.to_string()))?;
     let envelope = evidence::decode(&body)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()))?;
     let own = of_one(&envelope, &operator);
@@ -199,7 +202,7 @@ async fn receipt(
 /// Authenticates a request without a body.
 fn bare(exchange: &Exchange, request: Request) -> Result<(OperatorName, request::Parts), Refusal> {
     let (parts, _) = request.into_parts();
-    let operator = exchange.authenticate(&parts, None)?;
+    let operator = exchange.authenticate(&parts)?;
     Ok((operator, parts))
 }
 
@@ -211,14 +214,16 @@ fn of_one(envelope: &Envelope, operator: &OperatorName) -> bool {
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Refusal> {
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(_) => Err(Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!("the body is longer than {MAX_BODY} bytes, or broke off"),
-        )),
-    }
+    receive(body, MAX_BODY, BODY_PATIENCE)
+        .await
+        .map_err(|error| {
+            let (status, code) = match error {
+                BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+                BodyError::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+                BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "body_unreadable"),
+            };
+            Refusal::new(status, code, error.to_string())
+        })
 }
 
 async fn blocking<T: Send + 'static>(

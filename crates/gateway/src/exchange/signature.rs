@@ -10,6 +10,8 @@
 //! `content-digest` is covered if and only if there is a body. Nothing else is accepted: one
 //! label, these components, these parameters, in this order. Any RFC 9421 library can produce it.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use counterfoil_protocol::digest::KeyThumbprint;
@@ -31,8 +33,52 @@ pub struct Covered<'a> {
     pub path: &'a str,
     /// The query without the question mark; empty if there is none.
     pub query: &'a str,
-    /// The body; none for requests without one.
-    pub body: Option<&'a [u8]>,
+    /// The digest of the body; none for requests without one.
+    pub body: Option<BodyDigest>,
+}
+
+/// The SHA-256 of a body, as `Content-Digest` states it (RFC 9530).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyDigest([u8; 32]);
+
+impl BodyDigest {
+    /// Of these bytes.
+    pub fn of(body: &[u8]) -> Self {
+        Self(Sha256::digest(body).into())
+    }
+
+    /// Reads the value of the header. Any other spelling of the same digest is not accepted.
+    ///
+    /// # Errors
+    /// [`SignatureError::Malformed`].
+    pub fn parse(header: &str) -> Result<Self, SignatureError> {
+        header
+            .strip_prefix("sha-256=:")
+            .and_then(|rest| rest.strip_suffix(':'))
+            .and_then(|text| STANDARD.decode(text).ok())
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .filter(|digest| digest.to_string() == header)
+            .ok_or(SignatureError::Malformed("`Content-Digest`"))
+    }
+
+    /// Checks a body once it is there.
+    ///
+    /// # Errors
+    /// [`SignatureError::DigestMismatch`].
+    pub fn check(self, body: &[u8]) -> Result<(), SignatureError> {
+        if Self::of(body) == self {
+            Ok(())
+        } else {
+            Err(SignatureError::DigestMismatch)
+        }
+    }
+}
+
+impl fmt::Display for BodyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha-256=:{}:", STANDARD.encode(self.0))
+    }
 }
 
 /// The parameters of a signature.
@@ -89,12 +135,13 @@ pub fn sign(
     SignatureHeaders {
         signature: format!("sig1=:{}:", STANDARD.encode(signer(base.as_bytes()))),
         input: format!("sig1={value}"),
-        content_digest: covered.body.map(content_digest),
+        content_digest: covered.body.map(|digest| digest.to_string()),
     }
 }
 
-/// Reads the headers of a request; returns its parameters, the text that was signed and the
-/// signature, which the caller verifies with the key that the parameters name.
+/// Reads the headers of a request, before its body; returns its parameters, the text that was
+/// signed and the signature, which the caller verifies with the key that the parameters name. Then
+/// the body must match the digest that was signed ([`BodyDigest::check`]).
 ///
 /// # Errors
 /// [`SignatureError`].
@@ -102,19 +149,12 @@ pub fn read(
     covered: &Covered<'_>,
     input: &str,
     signature: &str,
-    digest: Option<&str>,
 ) -> Result<(Parameters, String, [u8; 64]), SignatureError> {
     let parameters = parse_input(input).ok_or(SignatureError::Malformed("`Signature-Input`"))?;
     let value = parameters_text(&parameters, covered.body.is_some());
     if input.strip_prefix("sig1=") != Some(value.as_str()) {
         // Also where a body is sent that the signature does not cover.
         return Err(SignatureError::Malformed("`Signature-Input`"));
-    }
-    match (covered.body, digest) {
-        (None, None) => {}
-        (Some(body), Some(digest)) if digest == content_digest(body) => {}
-        (Some(_), Some(_)) => return Err(SignatureError::DigestMismatch),
-        _ => return Err(SignatureError::Malformed("`Content-Digest`")),
     }
     let signature = signature
         .strip_prefix("sig1=:")
@@ -142,17 +182,12 @@ fn base(covered: &Covered<'_>, parameters: &str) -> String {
     );
     if let Some(body) = covered.body {
         base.push_str("\"content-digest\": ");
-        base.push_str(&content_digest(body));
+        base.push_str(&body.to_string());
         base.push('\n');
     }
     base.push_str("\"@signature-params\": ");
     base.push_str(parameters);
     base
-}
-
-/// RFC 9530.
-fn content_digest(body: &[u8]) -> String {
-    format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body)))
 }
 
 /// Finds the three values that differ between signatures; the rest is compared by writing it
@@ -187,7 +222,7 @@ mod tests {
             authority: "globex.example:7200",
             path: "/exchange/v1/records",
             query: "",
-            body: Some(BODY),
+            body: Some(BodyDigest::of(BODY)),
         }
     }
 
@@ -231,13 +266,8 @@ mod tests {
         let key = key();
         let headers = sign(&covered(), &parameters(), |base| key.sign(base));
         let verifies = |covered: &Covered<'_>, headers: &SignatureHeaders| {
-            let (parameters, base, signature) = read(
-                covered,
-                &headers.input,
-                &headers.signature,
-                headers.content_digest.as_deref(),
-            )
-            .ok()?;
+            let (parameters, base, signature) =
+                read(covered, &headers.input, &headers.signature).ok()?;
             key.public().verify(base.as_bytes(), &signature).ok()?;
             Some(parameters)
         };
@@ -260,7 +290,7 @@ mod tests {
                 ..covered()
             },
             Covered {
-                body: Some(b"{}"),
+                body: Some(BodyDigest::of(b"{}")),
                 ..covered()
             },
             Covered {
@@ -285,6 +315,27 @@ mod tests {
             edited.input = edited.input.replacen(from, to, 1);
             assert_ne!(edited.input, headers.input);
             assert_eq!(verifies(&covered(), &edited), None, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn a_digest_has_one_spelling_and_fits_one_body() {
+        let header = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";
+        let digest = BodyDigest::parse(header).unwrap();
+        assert_eq!(digest, BodyDigest::of(BODY));
+        assert_eq!(digest.to_string(), header);
+        assert_eq!(digest.check(BODY), Ok(()));
+        assert_eq!(digest.check(b"{}"), Err(SignatureError::DigestMismatch));
+        for bad in [
+            "",
+            "sha-256=:AA==:",
+            "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE:",
+            "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPF=:",
+            "SHA-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:",
+            "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:, sha-512=:AA==:",
+            "sha-512=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:",
+        ] {
+            assert!(BodyDigest::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -2,24 +2,28 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
+use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::receipt::LoggedManifest;
 use counterfoil_protocol::record::Acknowledgement;
 use serde::{Deserialize, Serialize};
 
-/// Both heads of a channel, as the answering operator knows them.
+/// What passes between two operators, as the answering one knows it. Spec: mcp §8.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelHeads {
     /// Its last record to the asking operator.
     pub sent: Option<Head>,
-    /// The last record of the asking operator without a gap before it.
-    pub received: Option<Head>,
+    /// The last record of each of the asking operator's streams without a gap before it.
+    pub received: Vec<Head>,
 }
 
 /// One record of a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
+    /// The stream that it is of: the thumbprint of its key, in hex.
+    pub stream: String,
     /// Its place in the channel.
     pub sequence: u64,
     /// Its id, in hex.
@@ -29,9 +33,19 @@ pub struct Head {
 impl Head {
     pub(super) fn of(head: Acknowledgement) -> Self {
         Self {
+            stream: head.stream.to_string(),
             sequence: head.sequence.get(),
             id: head.id.to_string(),
         }
+    }
+
+    /// The record that it names, if it names one.
+    pub fn record(&self) -> Option<Acknowledgement> {
+        Some(Acknowledgement {
+            stream: KeyThumbprint::from_hex(&self.stream).ok()?,
+            sequence: ChannelSequence::new(self.sequence),
+            id: RecordId::from_hex(&self.id).ok()?,
+        })
     }
 }
 

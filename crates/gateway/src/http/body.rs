@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::sync::mpsc;
+
+use super::queue::{Receiver, Sender, queue};
 
 /// How many pieces wait for a slow reader before the writer waits.
 const PIECES: usize = 64;
@@ -15,12 +16,12 @@ const PIECES: usize = 64;
 /// reader has gone away.
 #[derive(Debug)]
 pub(crate) struct StreamBody {
-    pieces: mpsc::Receiver<Bytes>,
+    pieces: Receiver<Bytes>,
 }
 
 /// A body and where to write it.
-pub(crate) fn stream() -> (mpsc::Sender<Bytes>, StreamBody) {
-    let (sender, pieces) = mpsc::channel(PIECES);
+pub(super) fn stream() -> (Sender<Bytes>, StreamBody) {
+    let (sender, pieces) = queue(PIECES);
     (sender, StreamBody { pieces })
 }
 

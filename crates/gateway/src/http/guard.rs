@@ -8,6 +8,7 @@ use counterfoil_protocol::names::AgentName;
 use crate::config::{Agent, Config, Gateway};
 use crate::error::GatewayError;
 use crate::home;
+use crate::proxy::TooManyRefusals;
 
 /// Why a request is turned away before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,16 @@ const fn turned(status: StatusCode, code: &'static str, reason: &'static str) ->
         status,
         code,
         reason,
+    }
+}
+
+impl From<TooManyRefusals> for Turned {
+    fn from(_: TooManyRefusals) -> Self {
+        turned(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TooManyRefusals::CODE,
+            TooManyRefusals::REASON,
+        )
     }
 }
 

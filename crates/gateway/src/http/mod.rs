@@ -6,9 +6,11 @@ mod guard;
 mod process;
 mod process_output;
 mod pump;
+mod queue;
 mod relay;
 mod reply;
 mod session;
+mod unsolicited;
 pub(crate) mod upstream;
 
 use std::collections::HashMap;
@@ -22,15 +24,15 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
+use counterfoil_listener::{BodyError, receive};
 use counterfoil_protocol::digest::ContentDigest;
 use counterfoil_protocol::names::SessionName;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::watch;
 
 pub(crate) use self::guard::Addresses;
 use self::guard::{Agents, Turned, check_get, check_post};
-use self::pump::Parked;
-use self::reply::{json, refused, status_only, turned_away};
+use self::relay::Line;
+use self::reply::{json, refused, status_only, turned_away, unrecorded};
 use self::session::Sessions;
 use self::upstream::{PROTOCOL_VERSION, SESSION};
 use crate::config::{Config, Upstream};
@@ -39,6 +41,9 @@ use crate::exchange::Errands;
 use crate::message::refusal::HEADER_MISMATCH;
 use crate::message::{Revision, headers};
 use crate::proxy::{Caller, ClientMessage, Direction, Gate, Proxy, Refused, Verdict};
+
+/// How long the body of a request may take to arrive.
+pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything the MCP endpoint needs, made once.
 #[derive(Debug)]
@@ -49,8 +54,7 @@ pub(crate) struct Service {
     agents: Agents,
     addresses: Addresses,
     max_bytes: usize,
-    call_limit: Duration,
-    /// Turns true when the gateway stops: streams without a call end then.
+    /// Shared with every line, where streams without a call end when it turns true.
     stopping: watch::Sender<bool>,
 }
 
@@ -63,11 +67,7 @@ struct Served {
 
 #[derive(Debug)]
 enum Via {
-    Url {
-        client: reqwest::Client,
-        url: reqwest::Url,
-        parked: Arc<Parked>,
-    },
+    Url(Line),
     Command(Sessions),
 }
 
@@ -80,16 +80,19 @@ impl Service {
         port: u16,
     ) -> Result<Self, GatewayError> {
         let client = upstream::client()?;
+        let stopping = watch::Sender::new(false);
         let servers = config
             .servers
             .iter()
             .map(|server| {
                 let via = match &server.upstream {
-                    Upstream::Url(url) => Via::Url {
+                    Upstream::Url(url) => Via::Url(Line {
                         client: client.clone(),
                         url: url.clone(),
                         parked: Arc::default(),
-                    },
+                        limit: config.gateway.call_limit,
+                        stopping: stopping.clone(),
+                    }),
                     Upstream::Command(command) => {
                         Via::Command(Sessions::new(command.clone(), config.gateway.call_limit))
                     }
@@ -108,8 +111,7 @@ impl Service {
             agents: Agents::read(config)?,
             addresses: Addresses::new(&config.gateway, port),
             max_bytes: config.gateway.message_bytes,
-            call_limit: config.gateway.call_limit,
-            stopping: watch::Sender::new(false),
+            stopping,
         })
     }
 
@@ -181,8 +183,8 @@ async fn handle(
     let caller = match service.admit(served, &request) {
         Ok(caller) => caller,
         Err(turned) => {
-            service.gate.record_refusal(turned.code).await;
-            return turned_away(turned);
+            let recorded = service.gate.record_refusal(turned.code).await;
+            return turned_away(recorded.map_or_else(Turned::from, |()| turned));
         }
     };
     let proxy = Proxy::new(
@@ -194,34 +196,23 @@ async fn handle(
     );
     let proxy = Arc::new(proxy.with_errands(service.errands.clone()));
     if let Err(refused_version) = take_revision(&proxy, request.headers()) {
-        service.gate.record_refusal(refused_version.code).await;
-        return refused(refused_version);
+        return refused(proxy.record(refused_version).await);
     }
     let (parts, body) = request.into_parts();
     match parts.method {
         Method::POST => match read_body(&proxy, body).await {
             Ok(body) => post(&service, served, proxy, &parts.headers, body).await,
-            Err(unread) => {
-                service.gate.record_refusal(unread.code).await;
-                refused(unread)
-            }
+            Err(unread) => refused(proxy.record(unread).await),
         },
         Method::GET | Method::DELETE if service.gate.enforcer().is_none() => {
             status_only(StatusCode::SERVICE_UNAVAILABLE)
         }
         Method::GET => match &served.via {
-            Via::Url {
-                client,
-                url,
-                parked,
-            } => {
-                let stopping = service.stopping.subscribe();
-                relay::listen(client, url, proxy, &parts.headers, parked, stopping).await
-            }
+            Via::Url(line) => line.listen(proxy, &parts.headers).await,
             Via::Command(sessions) => sessions.listen(&proxy, &parts.headers),
         },
         Method::DELETE => match &served.via {
-            Via::Url { client, url, .. } => relay::delete(client, url, &parts.headers).await,
+            Via::Url(line) => line.delete(&parts.headers).await,
             Via::Command(sessions) => sessions.delete(&proxy, &parts.headers),
         },
         _ => status_only(StatusCode::METHOD_NOT_ALLOWED),
@@ -250,16 +241,16 @@ fn take_revision(proxy: &Proxy, headers: &HeaderMap) -> Result<(), Refused> {
 }
 
 async fn read_body(proxy: &Proxy, body: Body) -> Result<Bytes, Refused> {
-    let max_bytes = proxy.client_bytes();
-    match Limited::new(body, max_bytes).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(proxy.refuse_unread(
-            "message_too_long",
-            &format!("the body is longer than {max_bytes} bytes"),
-            413,
-        )),
-        Err(_) => Err(proxy.refuse_unread("body_unreadable", "the body broke off", 400)),
-    }
+    receive(body, proxy.client_bytes(), BODY_PATIENCE)
+        .await
+        .map_err(|error| {
+            let (code, status) = match error {
+                BodyError::TooLarge { .. } => ("message_too_long", 413),
+                BodyError::TooSlow { .. } => ("body_too_slow", 408),
+                BodyError::Broken(_) => ("body_unreadable", 400),
+            };
+            proxy.refuse_unread(code, &error.to_string(), status)
+        })
 }
 
 async fn post(
@@ -272,8 +263,7 @@ async fn post(
     let read = proxy.read(Ok(body));
     let message = match &read {
         ClientMessage::Refused(refusal) => {
-            service.gate.record_refusal(refusal.code).await;
-            return refused(refusal.clone());
+            return refused(proxy.record(refusal.clone()).await);
         }
         ClientMessage::Pass(message) => message,
         ClientMessage::Request(request) => request.message(),
@@ -284,8 +274,7 @@ async fn post(
     if let Err(mismatch) = headers::check(message, pairs) {
         let reason = format!("{mismatch}. Nothing was forwarded.");
         let refusal = proxy.refuse_as(message, mismatch.code(), &reason, HEADER_MISMATCH);
-        service.gate.record_refusal(refusal.code).await;
-        return refused(refusal);
+        return refused(proxy.record(refusal).await);
     }
     if service.gate.enforcer().is_none() {
         return status_only(StatusCode::SERVICE_UNAVAILABLE);
@@ -293,30 +282,13 @@ async fn post(
     match (&served.via, read) {
         (_, ClientMessage::Refused(refusal)) => refused(refusal),
         (Via::Command(sessions), read) => sessions.post(proxy, headers, read).await,
-        (Via::Url { client, url, .. }, ClientMessage::Pass(message)) => {
-            let limit = service.call_limit;
-            let stopping = service.stopping.subscribe();
-            relay::pass(client, url, proxy, headers, message, limit, stopping).await
-        }
-        (
-            Via::Url {
-                client,
-                url,
-                parked,
-            },
-            ClientMessage::Request(request),
-        ) => match proxy.decide(request).durable().await {
-            Verdict::Answer(answer) => json(StatusCode::OK, answer),
-            Verdict::Forward(forward) => {
-                let line = relay::Line {
-                    client,
-                    url,
-                    parked,
-                    limit: service.call_limit,
-                    stopping: &service.stopping,
-                };
-                line.call(proxy, headers, *forward).await
+        (Via::Url(line), ClientMessage::Pass(message)) => line.pass(proxy, headers, message).await,
+        (Via::Url(line), ClientMessage::Request(request)) => {
+            match proxy.decide(request).durable().await {
+                Verdict::Answer(answer) => json(StatusCode::OK, answer),
+                Verdict::Unrecorded(answer) => unrecorded(answer),
+                Verdict::Forward(forward) => line.call(proxy, headers, *forward).await,
             }
-        },
+        }
     }
 }

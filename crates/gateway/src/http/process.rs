@@ -1,8 +1,7 @@
 //! One process of a server, and the requests that wait for it.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,15 +16,20 @@ use tokio::time::Instant;
 
 use super::body::stream;
 use super::process_output::Reader;
+use super::queue::{Receiver, Sender, queue};
 use super::reply::{event, events, json, status_only};
+use super::unsolicited::Out;
 use crate::message::call::{CANCELLED, cancelled_id};
 use crate::message::framing::to_line;
 use crate::message::{Body, Id, Message};
 use crate::proxy::{ClientMessage, Executed, OpenCall, Proxy, Request, Verdict};
 use crate::stdio::{Command, InFlight};
 
-/// How many messages of the server wait for a client that listens.
-const HELD: usize = 1024;
+/// How many messages of the server wait in one response.
+const EVENTS: usize = 1024;
+
+/// The request that opens a session.
+pub(super) const INITIALIZE: &str = "initialize";
 
 /// One process of a server. Dropping it closes the process's input and ends it.
 #[derive(Debug)]
@@ -35,16 +39,18 @@ pub(super) struct Session {
     pub(super) waiting: InFlight<Awaited>,
     pub(super) out: Mutex<Out>,
     pub(super) ended: AtomicBool,
+    /// Whether `initialize` was answered with a result.
+    established: AtomicBool,
     used: Mutex<Instant>,
-    /// Tells the process's keeper that nobody needs it any more.
-    _keep: mpsc::Sender<()>,
+    /// Tells the process's keeper, when it is dropped, that nobody needs it any more.
+    keep: Mutex<Option<mpsc::Sender<()>>>,
 }
 
 /// What waits for an answer of the server.
 #[derive(Debug)]
 pub(super) enum Awaited {
-    Call(OpenCall, mpsc::Sender<Event>),
-    Lifecycle(Arc<Proxy>, Message, mpsc::Sender<Event>),
+    Call(OpenCall, Sender<Event>),
+    Lifecycle(Arc<Proxy>, Message, Sender<Event>),
 }
 
 /// What a response is made of.
@@ -56,41 +62,11 @@ pub(super) enum Event {
     Message(Bytes),
 }
 
-/// Where messages go that the server sends by itself.
-#[derive(Debug, Default)]
-pub(super) struct Out {
-    pub(super) listener: Option<mpsc::Sender<Bytes>>,
-    pub(super) posts: Vec<mpsc::Sender<Event>>,
-    held: VecDeque<Bytes>,
-}
-
-impl Out {
-    /// To who listens for such messages, else along with an answer, else held back.
-    pub(super) fn send(&mut self, message: &Bytes) {
-        if let Some(listener) = &self.listener {
-            match listener.try_send(event(message)) {
-                Ok(()) => return,
-                Err(_) => self.listener = None,
-            }
+impl AsRef<[u8]> for Event {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Answer(bytes) | Self::Message(bytes) => bytes,
         }
-        self.posts.retain(|post| !post.is_closed());
-        for post in self.posts.iter().rev() {
-            if post.try_send(Event::Message(message.clone())).is_ok() {
-                return;
-            }
-        }
-        if self.held.len() >= HELD {
-            tracing::warn!("dropped a message of the server that nobody listens for");
-            self.held.pop_front();
-        }
-        self.held.push_back(message.clone());
-    }
-
-    pub(super) fn is_quiet(&mut self) -> bool {
-        self.posts.retain(|post| !post.is_closed());
-        // Nobody can listen for what is held back.
-        self.held.clear();
-        self.posts.is_empty()
     }
 }
 
@@ -113,8 +89,9 @@ impl Session {
             waiting: InFlight::default(),
             out: Mutex::default(),
             ended: AtomicBool::new(false),
+            established: AtomicBool::new(false),
             used: Mutex::new(Instant::now()),
-            _keep: keep,
+            keep: Mutex::new(Some(keep)),
         });
         let reader = Reader {
             session: Arc::downgrade(&session),
@@ -131,6 +108,29 @@ impl Session {
 
     pub(super) fn used(&self) -> Instant {
         *lock(&self.used)
+    }
+
+    /// Takes note of how a lifecycle request was answered. A session whose `initialize` fails is
+    /// none, and its process ends.
+    pub(super) fn note(&self, request: &Message, succeeded: bool) {
+        if request.method() != Some(INITIALIZE) {
+            return;
+        }
+        if succeeded {
+            self.established.store(true, Ordering::Release);
+        } else if !self.established.load(Ordering::Acquire) {
+            self.ended.store(true, Ordering::Release);
+            lock(&self.keep).take();
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether it never became a session.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_ended() && !self.established.load(Ordering::Acquire)
     }
 
     pub(super) async fn handle(
@@ -150,8 +150,7 @@ impl Session {
         if let Err(error) = self.waiting.reserve(&id) {
             let reason = format!("{error}. Nothing was forwarded.");
             let refusal = proxy.refuse(request.message(), error.code(), &reason);
-            proxy.gate().record_refusal(refusal.code).await;
-            return super::reply::refused(refusal);
+            return super::reply::refused(proxy.record(refusal).await);
         }
         // The client may go away at any await.
         let reserved = Reserved {
@@ -160,16 +159,17 @@ impl Session {
         };
         let forward = match proxy.decide(request).durable().await {
             Verdict::Answer(answer) => return json(StatusCode::OK, answer),
+            Verdict::Unrecorded(answer) => return super::reply::unrecorded(answer),
             Verdict::Forward(forward) => forward,
         };
         let input = Arc::clone(&self.input).lock_owned().await;
-        let (sender, receiver) = mpsc::channel(HELD);
+        let (sender, receiver) = queue(EVENTS);
         let mut call = forward.call;
         call.sent();
         lock(&self.out).posts.push(sender.clone());
         if let Err(awaited) = self.waiting.fill(&id, Awaited::Call(call, sender)) {
             drop(input);
-            give_up(
+            self.give_up(
                 awaited,
                 Executed::No,
                 "server_ended",
@@ -184,7 +184,8 @@ impl Session {
             && let Some(awaited) = self.waiting.take(&id)
         {
             let reason = format!("the request could not be sent to the server: {error}");
-            give_up(awaited, Executed::Maybe, "server_ended", &reason).await;
+            self.give_up(awaited, Executed::Maybe, "server_ended", &reason)
+                .await;
         }
         respond(Arc::clone(self), receiver).await
     }
@@ -199,7 +200,8 @@ impl Session {
             let written = write(input, &bytes).await;
             if let Some(awaited) = cancelled.and_then(|id| self.waiting.abandon(&id)) {
                 let reason = "the request was cancelled";
-                give_up(awaited, Executed::Maybe, "cancelled", reason).await;
+                self.give_up(awaited, Executed::Maybe, "cancelled", reason)
+                    .await;
             }
             return status_only(match written {
                 Ok(()) => StatusCode::ACCEPTED,
@@ -216,12 +218,12 @@ impl Session {
             id: &id,
         };
         let input = Arc::clone(&self.input).lock_owned().await;
-        let (sender, receiver) = mpsc::channel(HELD);
+        let (sender, receiver) = queue(EVENTS);
         lock(&self.out).posts.push(sender.clone());
         std::mem::forget(reserved);
         let awaited = Awaited::Lifecycle(Arc::clone(proxy), message, sender);
         if let Err(awaited) = self.waiting.fill(&id, awaited) {
-            give_up(
+            self.give_up(
                 awaited,
                 Executed::No,
                 "server_ended",
@@ -232,28 +234,40 @@ impl Session {
             && let Some(awaited) = self.waiting.take(&id)
         {
             let reason = format!("the request could not be sent to the server: {error}");
-            give_up(awaited, Executed::Maybe, "server_ended", &reason).await;
+            self.give_up(awaited, Executed::Maybe, "server_ended", &reason)
+                .await;
         }
         respond(Arc::clone(self), receiver).await
+    }
+
+    /// Answers for the server.
+    pub(super) async fn give_up(
+        &self,
+        awaited: Awaited,
+        executed: Executed,
+        code: &'static str,
+        reason: &str,
+    ) {
+        match awaited {
+            Awaited::Call(call, sender) => {
+                let answer = call.failed(executed, code, reason).durable().await;
+                let _ = sender.send(Event::Answer(answer)).await;
+            }
+            Awaited::Lifecycle(proxy, message, sender) => {
+                self.note(&message, false);
+                let answer = proxy.fail(&message, code, reason);
+                let _ = sender.send(Event::Answer(answer)).await;
+            }
+        }
     }
 
     pub(super) fn listen(self: &Arc<Self>) -> Response {
         let (sender, body) = stream();
         let mut out = lock(&self.out);
-        if out
-            .listener
-            .as_ref()
-            .is_some_and(|other| !other.is_closed())
-        {
+        if out.has_listener() {
             return status_only(StatusCode::CONFLICT);
         }
-        while let Some(message) = out.held.pop_front() {
-            if sender.try_send(event(&message)).is_err() {
-                out.held.push_front(message);
-                break;
-            }
-        }
-        out.listener = Some(sender);
+        out.listen(sender);
         events(StatusCode::OK, body)
     }
 }
@@ -283,7 +297,7 @@ async fn write(mut input: OwnedMutexGuard<ChildStdin>, message: &[u8]) -> io::Re
 }
 
 /// A plain answer if the server says nothing before it, else a stream.
-async fn respond(session: Arc<Session>, mut receiver: mpsc::Receiver<Event>) -> Response {
+async fn respond(session: Arc<Session>, mut receiver: Receiver<Event>) -> Response {
     let first = match receiver.recv().await {
         Some(Event::Answer(answer)) => return json(StatusCode::OK, answer),
         Some(Event::Message(message)) => message,
@@ -309,25 +323,6 @@ async fn respond(session: Arc<Session>, mut receiver: mpsc::Receiver<Event>) -> 
         }
     });
     events(StatusCode::OK, body)
-}
-
-/// Answers for the server.
-pub(super) async fn give_up(
-    awaited: Awaited,
-    executed: Executed,
-    code: &'static str,
-    reason: &str,
-) {
-    match awaited {
-        Awaited::Call(call, sender) => {
-            let answer = call.failed(executed, code, reason).durable().await;
-            let _ = sender.send(Event::Answer(answer)).await;
-        }
-        Awaited::Lifecycle(proxy, message, sender) => {
-            let answer = proxy.fail(&message, code, reason);
-            let _ = sender.send(Event::Answer(answer)).await;
-        }
-    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,7 +9,8 @@ use tokio::process::{Child, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::process::{Awaited, Event, Session, give_up, lock};
+use super::process::{Awaited, Event, Session, lock};
+use crate::message::Body;
 use crate::message::framing::{AsyncLines, LineTooLong};
 use crate::proxy::{Executed, Proxy, ServerMessage};
 
@@ -38,7 +39,7 @@ impl Reader {
                     Ok(Some(line)) => self.take(line),
                     Ok(None) | Err(_) => break,
                 },
-                // The session was ended, or its last request is over.
+                // The session was ended, or its last request is over, or it never began.
                 _ = kept.recv() => break,
                 () = sleep_until(look) => look = self.give_up_late().await,
             }
@@ -47,7 +48,9 @@ impl Reader {
             session.ended.store(true, Ordering::Release);
             for awaited in session.waiting.close() {
                 let reason = "the server ended before it answered";
-                give_up(awaited, Executed::Maybe, "server_ended", reason).await;
+                session
+                    .give_up(awaited, Executed::Maybe, "server_ended", reason)
+                    .await;
             }
             let mut out = lock(&session.out);
             out.listener = None;
@@ -71,6 +74,7 @@ impl Reader {
             ServerMessage::Answer(message) => message,
         };
         let awaited = message.id().and_then(|id| session.waiting.take(id));
+        session.touch();
         match awaited {
             Some(Awaited::Call(call, sender)) => {
                 // The outcome takes its place in the stream now; others need not wait for it to
@@ -81,7 +85,8 @@ impl Reader {
                     let _ = sender.send(Event::Answer(answer)).await;
                 });
             }
-            Some(Awaited::Lifecycle(_, _, sender)) => {
+            Some(Awaited::Lifecycle(_, request, sender)) => {
+                session.note(&request, !matches!(message.body(), Body::Error { .. }));
                 let answer = message.bytes().clone();
                 tokio::spawn(async move { sender.send(Event::Answer(answer)).await });
             }
@@ -97,7 +102,9 @@ impl Reader {
         for awaited in late {
             let seconds = self.call_limit.as_secs();
             let reason = format!("the server has not answered for {seconds} s");
-            give_up(awaited, Executed::Maybe, "call_timed_out", &reason).await;
+            session
+                .give_up(awaited, Executed::Maybe, "call_timed_out", &reason)
+                .await;
         }
         next.into()
     }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::queue::Sender;
 use super::reply::event;
 use super::upstream::{Events, NoReply};
 use crate::message::Id;
@@ -80,7 +81,7 @@ pub(super) struct Pump {
     pub(super) deadline: Instant,
     pub(super) limit: Duration,
     pub(super) stopping: watch::Receiver<bool>,
-    pub(super) sender: mpsc::Sender<Bytes>,
+    pub(super) sender: Sender<Bytes>,
 }
 
 impl Pump {

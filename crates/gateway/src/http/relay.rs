@@ -21,19 +21,21 @@ use crate::message::{Body, Id, Message};
 use crate::proxy::{Executed, Forward, OpenCall, Proxy, ServerMessage};
 
 /// The way to a server.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
-    pub(super) client: &'a Client,
-    pub(super) url: &'a Url,
-    pub(super) parked: &'a Arc<Parked>,
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) client: Client,
+    pub(super) url: Url,
+    pub(super) parked: Arc<Parked>,
+    /// How long the server may take to answer, or to begin a stream.
     pub(super) limit: Duration,
-    pub(super) stopping: &'a watch::Sender<bool>,
+    /// Turns true when the gateway stops: streams without a call end then.
+    pub(super) stopping: watch::Sender<bool>,
 }
 
-impl Line<'_> {
+impl Line {
     /// Sends a call that was allowed, and answers with what comes back.
     pub(super) async fn call(
-        self,
+        &self,
         proxy: Arc<Proxy>,
         headers: &HeaderMap,
         forward: Forward,
@@ -42,8 +44,8 @@ impl Line<'_> {
         let Forward { bytes, mut call } = forward;
         call.sent();
         let sending = post(
-            self.client,
-            self.url,
+            &self.client,
+            &self.url,
             forwarded(headers),
             bytes,
             proxy.server_bytes(),
@@ -81,7 +83,7 @@ impl Line<'_> {
                     proxy,
                     upstream,
                     waiting: Waiting::Call(call),
-                    parked: Some(Arc::clone(self.parked)),
+                    parked: Some(Arc::clone(&self.parked)),
                     session: session_of(headers),
                     deadline,
                     limit: self.limit,
@@ -93,143 +95,158 @@ impl Line<'_> {
             }
         }
     }
-}
 
-/// Sends a message that is not decided, and answers with what comes back.
-pub(super) async fn pass(
-    client: &Client,
-    url: &Url,
-    proxy: Arc<Proxy>,
-    headers: &HeaderMap,
-    message: Message,
-    limit: Duration,
-    stopping: watch::Receiver<bool>,
-) -> Response {
-    let wanted = match message.body() {
-        Body::Request { id, .. } => Some(id.clone()),
-        _ => None,
-    };
-    let sending = post(
-        client,
-        url,
-        forwarded(headers),
-        message.bytes().clone(),
-        proxy.server_bytes(),
-    );
-    let reply = match timeout(limit, sending).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(lost)) => {
-            return json(
-                StatusCode::BAD_GATEWAY,
-                proxy.fail(&message, lost.code(), &lost.reason()),
-            );
+    /// Sends a message that is not decided, and answers with what comes back.
+    pub(super) async fn pass(
+        &self,
+        proxy: Arc<Proxy>,
+        headers: &HeaderMap,
+        message: Message,
+    ) -> Response {
+        let wanted = match message.body() {
+            Body::Request { id, .. } => Some(id.clone()),
+            _ => None,
+        };
+        let sending = post(
+            &self.client,
+            &self.url,
+            forwarded(headers),
+            message.bytes().clone(),
+            proxy.server_bytes(),
+        );
+        let reply = match timeout(self.limit, sending).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(lost)) => {
+                return json(
+                    StatusCode::BAD_GATEWAY,
+                    proxy.fail(&message, lost.code(), &lost.reason()),
+                );
+            }
+            Err(_) => {
+                let reason = "the server has not answered in time";
+                return json(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    proxy.fail(&message, "call_timed_out", reason),
+                );
+            }
+        };
+        match (reply, wanted) {
+            (
+                Reply::Whole {
+                    status, headers, ..
+                },
+                None,
+            ) => with_headers(status_only(passed_on(status)), headers),
+            (
+                Reply::Whole {
+                    status,
+                    headers,
+                    is_json,
+                    body,
+                },
+                Some(id),
+            ) => {
+                let answer = match answer_to(&proxy, is_json, body, &id) {
+                    Some(answer) => answer.bytes().clone(),
+                    None => {
+                        let reason =
+                            format!("the server answered with status {status} and no result");
+                        proxy.fail(&message, "upstream_failed", &reason)
+                    }
+                };
+                with_headers(json(passed_on(status), answer), headers)
+            }
+            (Reply::Events { .. }, None) => status_only(StatusCode::ACCEPTED),
+            (
+                Reply::Events {
+                    status,
+                    headers: received,
+                    events: upstream,
+                },
+                Some(id),
+            ) => {
+                let (sender, body) = stream();
+                let pump = Pump {
+                    proxy,
+                    upstream,
+                    waiting: Waiting::Plain(id),
+                    parked: None,
+                    session: session_of(headers),
+                    // Such a stream may stay open for as long as the client listens.
+                    deadline: Instant::now() + Duration::from_secs(86_400 * 365),
+                    limit: self.limit,
+                    stopping: self.stopping.subscribe(),
+                    sender,
+                };
+                tokio::spawn(pump.run());
+                with_headers(events(status, body), received)
+            }
         }
-        Err(_) => {
-            let reason = "the server has not answered in time";
-            return json(
-                StatusCode::GATEWAY_TIMEOUT,
-                proxy.fail(&message, "call_timed_out", reason),
-            );
-        }
-    };
-    match (reply, wanted) {
-        (
-            Reply::Whole {
+    }
+
+    /// Opens the stream on which the server speaks by itself, and resumes broken ones. The server may
+    /// take `limit` to begin it; then it stays open for as long as both sides want.
+    pub(super) async fn listen(&self, proxy: Arc<Proxy>, headers: &HeaderMap) -> Response {
+        let max_bytes = proxy.server_bytes();
+        let mut stopping = self.stopping.subscribe();
+        let asking = bare(
+            &self.client,
+            Method::GET,
+            &self.url,
+            forwarded(headers),
+            max_bytes,
+        );
+        let reply = tokio::select! {
+            reply = timeout(self.limit, asking) => reply,
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                return status_only(StatusCode::SERVICE_UNAVAILABLE);
+            }
+        };
+        match reply {
+            Ok(Ok(Reply::Whole {
                 status, headers, ..
-            },
-            None,
-        ) => with_headers(status_only(passed_on(status)), headers),
-        (
-            Reply::Whole {
-                status,
-                headers,
-                is_json,
-                body,
-            },
-            Some(id),
-        ) => {
-            let answer = match answer_to(&proxy, is_json, body, &id) {
-                Some(answer) => answer.bytes().clone(),
-                None => {
-                    let reason = format!("the server answered with status {status} and no result");
-                    proxy.fail(&message, "upstream_failed", &reason)
-                }
-            };
-            with_headers(json(passed_on(status), answer), headers)
-        }
-        (Reply::Events { .. }, None) => status_only(StatusCode::ACCEPTED),
-        (
-            Reply::Events {
+            })) => with_headers(status_only(passed_on(status)), headers),
+            Ok(Ok(Reply::Events {
                 status,
                 headers: received,
                 events: upstream,
-            },
-            Some(id),
-        ) => {
-            let (sender, body) = stream();
-            let pump = Pump {
-                proxy,
-                upstream,
-                waiting: Waiting::Plain(id),
-                parked: None,
-                session: session_of(headers),
-                // Such a stream may stay open for as long as the client listens.
-                deadline: Instant::now() + Duration::from_secs(86_400 * 365),
-                limit,
-                stopping,
-                sender,
-            };
-            tokio::spawn(pump.run());
-            with_headers(events(status, body), received)
+            })) => {
+                let (sender, body) = stream();
+                let pump = Pump {
+                    proxy,
+                    upstream,
+                    waiting: Waiting::Nothing,
+                    parked: Some(Arc::clone(&self.parked)),
+                    session: session_of(headers),
+                    deadline: Instant::now() + Duration::from_secs(86_400 * 365),
+                    limit: Duration::MAX,
+                    stopping,
+                    sender,
+                };
+                tokio::spawn(pump.run());
+                with_headers(events(status, body), received)
+            }
+            Ok(Err(_)) => status_only(StatusCode::BAD_GATEWAY),
+            Err(_) => status_only(StatusCode::GATEWAY_TIMEOUT),
         }
     }
-}
 
-/// Opens the stream on which the server speaks by itself, and resumes broken ones.
-pub(super) async fn listen(
-    client: &Client,
-    url: &Url,
-    proxy: Arc<Proxy>,
-    headers: &HeaderMap,
-    parked: &Arc<Parked>,
-    stopping: watch::Receiver<bool>,
-) -> Response {
-    let limit = proxy.server_bytes();
-    match bare(client, Method::GET, url, forwarded(headers), limit).await {
-        Ok(Reply::Whole {
-            status, headers, ..
-        }) => with_headers(status_only(passed_on(status)), headers),
-        Ok(Reply::Events {
-            status,
-            headers: received,
-            events: upstream,
-        }) => {
-            let (sender, body) = stream();
-            let pump = Pump {
-                proxy,
-                upstream,
-                waiting: Waiting::Nothing,
-                parked: Some(Arc::clone(parked)),
-                session: session_of(headers),
-                deadline: Instant::now() + Duration::from_secs(86_400 * 365),
-                limit: Duration::MAX,
-                stopping,
-                sender,
-            };
-            tokio::spawn(pump.run());
-            with_headers(events(status, body), received)
+    /// Ends a session.
+    pub(super) async fn delete(&self, headers: &HeaderMap) -> Response {
+        let asking = bare(
+            &self.client,
+            Method::DELETE,
+            &self.url,
+            forwarded(headers),
+            65_536,
+        );
+        match timeout(self.limit, asking).await {
+            Ok(Ok(Reply::Whole { status, .. } | Reply::Events { status, .. })) => {
+                status_only(passed_on(status))
+            }
+            Ok(Err(_)) => status_only(StatusCode::BAD_GATEWAY),
+            Err(_) => status_only(StatusCode::GATEWAY_TIMEOUT),
         }
-        Err(_) => status_only(StatusCode::BAD_GATEWAY),
-    }
-}
-
-/// Ends a session.
-pub(super) async fn delete(client: &Client, url: &Url, headers: &HeaderMap) -> Response {
-    match bare(client, Method::DELETE, url, forwarded(headers), 65_536).await {
-        Ok(Reply::Whole { status, .. } | Reply::Events { status, .. }) => {
-            status_only(passed_on(status))
-        }
-        Err(_) => status_only(StatusCode::BAD_GATEWAY),
     }
 }
 

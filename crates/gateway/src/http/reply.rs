@@ -1,7 +1,7 @@
 //! Responses.
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use super::body::StreamBody;
 use super::guard::Turned;
 use crate::message::Revision;
 use crate::message::refusal::{INVALID_REQUEST, Refusal};
-use crate::proxy::Refused;
+use crate::proxy::{Refused, TooManyRefusals};
 
 /// A response without a body.
 pub(super) fn status_only(status: StatusCode) -> Response {
@@ -47,10 +47,31 @@ pub(super) fn with_headers(mut response: Response, headers: HeaderMap) -> Respon
 /// A message that goes no further.
 pub(super) fn refused(refused: Refused) -> Response {
     let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
-    match refused.answer {
+    let response = match refused.answer {
         Some(answer) => json(status, answer),
         None => status_only(status),
+    };
+    if refused.code == TooManyRefusals::CODE {
+        later(response)
+    } else {
+        response
     }
+}
+
+/// A refusal that is not recorded, after too many others.
+pub(super) fn unrecorded(answer: Bytes) -> Response {
+    let status = StatusCode::from_u16(TooManyRefusals::STATUS);
+    later(json(
+        status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+        answer,
+    ))
+}
+
+/// The same, and when to ask again, in seconds.
+fn later(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// A request that was not even read.
@@ -67,6 +88,9 @@ pub(super) fn turned_away(turned: Turned) -> Response {
     if turned.status == StatusCode::UNAUTHORIZED {
         let headers = response.headers_mut();
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if turned.code == TooManyRefusals::CODE {
+        return later(response);
     }
     response
 }

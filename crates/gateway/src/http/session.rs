@@ -6,16 +6,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
-use super::process::{Session, lock};
+use super::process::{INITIALIZE, Session, lock};
 use super::reply::{json, status_only, with_headers};
 use super::upstream::SESSION;
 use crate::message::{Body, Message};
@@ -24,10 +23,12 @@ use crate::stdio::Command;
 
 /// How many sessions one server may have.
 const MAX_SESSIONS: usize = 64;
-/// After how long without a request a session may make room for another.
-const IDLE: Duration = Duration::from_secs(600);
 /// How many processes serve requests without a session.
 const POOL: usize = 8;
+/// How many requests without a session wait for one of those processes.
+const MAX_WAITING: usize = 64;
+/// After how many seconds a client may come back for which there was no room.
+const RETRY_SECONDS: &str = "5";
 
 /// All processes of one server.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Sessions {
     open: Mutex<HashMap<String, Arc<Session>>>,
     idle: Mutex<Vec<Arc<Session>>>,
     pool: Semaphore,
+    /// For who has a process of the pool, and who waits for one.
+    entrance: Semaphore,
 }
 
 impl Sessions {
@@ -47,6 +50,7 @@ impl Sessions {
             open: Mutex::default(),
             idle: Mutex::default(),
             pool: Semaphore::new(POOL),
+            entrance: Semaphore::new(POOL + MAX_WAITING),
         }
     }
 
@@ -91,7 +95,7 @@ impl Sessions {
         if stateless {
             return self.once(&proxy, read).await;
         }
-        if message.method() == Some("initialize") {
+        if message.method() == Some(INITIALIZE) {
             return self.begin(&proxy, read).await;
         }
         no_session(&proxy, message, StatusCode::BAD_REQUEST)
@@ -124,7 +128,7 @@ impl Sessions {
             .ok_or(StatusCode::BAD_REQUEST)?;
         let mut open = lock(&self.open);
         let session = open.get(id).ok_or(StatusCode::NOT_FOUND)?;
-        if session.ended.load(Ordering::Acquire) {
+        if session.has_ended() {
             open.remove(id);
             return Err(StatusCode::NOT_FOUND);
         }
@@ -137,21 +141,38 @@ impl Sessions {
 
     /// Starts a process for a new session.
     async fn begin(&self, proxy: &Arc<Proxy>, read: ClientMessage) -> Response {
-        let ClientMessage::Pass(message) = &read else {
-            return status_only(StatusCode::BAD_REQUEST);
+        let message = match &read {
+            ClientMessage::Pass(message) if matches!(message.body(), Body::Request { .. }) => {
+                message
+            }
+            _ => return status_only(StatusCode::BAD_REQUEST),
         };
-        let started = self
-            .make_room()
-            .and_then(|()| Session::start(&self.command, proxy, self.call_limit))
-            .and_then(|session| Ok((session, session_id()?)));
-        let (session, id) = match started {
-            Ok(started) => started,
+        let id = match session_id() {
+            Ok(id) => id,
             Err(error) => return not_started(proxy, message, &error),
         };
-        lock(&self.open).insert(id.clone(), Arc::clone(&session));
+        let session = {
+            let mut open = lock(&self.open);
+            if !make_room(&mut open) {
+                let reason =
+                    format!("{MAX_SESSIONS} sessions are open, each with a call in flight");
+                return busy(proxy, message, "too_many_sessions", &reason);
+            }
+            match Session::start(&self.command, proxy, self.call_limit) {
+                Ok(session) => open.entry(id.clone()).or_insert(session).clone(),
+                Err(error) => return not_started(proxy, message, &error),
+            }
+        };
+        // The client may go away, or get an answer without a session.
+        let mut opening = Opening {
+            sessions: self,
+            id: &id,
+            opened: false,
+        };
         let response = session.handle(proxy, read).await;
         match HeaderValue::from_str(&id) {
-            Ok(value) if response.status().is_success() => {
+            Ok(value) if response.status().is_success() && !session.has_failed() => {
+                opening.opened = true;
                 with_headers(response, HeaderMap::from_iter([(SESSION, value)]))
             }
             _ => response,
@@ -169,11 +190,15 @@ impl Sessions {
             // Without sessions there is no process that it could be meant for.
             return status_only(StatusCode::ACCEPTED);
         }
+        let Ok(_place) = self.entrance.try_acquire() else {
+            let reason = format!("{POOL} requests are under way and {MAX_WAITING} wait");
+            return busy(proxy, message, "server_busy", &reason);
+        };
         let Ok(permit) = self.pool.acquire().await else {
             return status_only(StatusCode::SERVICE_UNAVAILABLE);
         };
-        let idle = std::iter::from_fn(|| lock(&self.idle).pop())
-            .find(|session| !session.ended.load(Ordering::Acquire));
+        let idle =
+            std::iter::from_fn(|| lock(&self.idle).pop()).find(|session| !session.has_ended());
         let session = match idle {
             Some(session) => session,
             None => match Session::start(&self.command, proxy, self.call_limit) {
@@ -190,23 +215,36 @@ impl Sessions {
         drop(permit);
         response
     }
+}
 
-    fn make_room(&self) -> io::Result<()> {
-        let mut open = lock(&self.open);
-        open.retain(|_, session| !session.ended.load(Ordering::Acquire));
-        if open.len() < MAX_SESSIONS {
-            return Ok(());
-        }
-        let now = Instant::now();
-        open.retain(|_, session| !session.waiting.is_empty() || session.used() + IDLE > now);
-        if open.len() < MAX_SESSIONS {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!(
-                "{MAX_SESSIONS} sessions are open"
-            )))
+/// A session that is not one before `initialize` has been answered.
+struct Opening<'a> {
+    sessions: &'a Sessions,
+    id: &'a str,
+    opened: bool,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if !self.opened {
+            lock(&self.sessions.open).remove(self.id);
         }
     }
+}
+
+/// Whether there is room for one more session. If there is none, the one that has been idle for
+/// longest makes room; its client is told to begin again, with 404.
+fn make_room(open: &mut HashMap<String, Arc<Session>>) -> bool {
+    open.retain(|_, session| !session.has_ended());
+    if open.len() < MAX_SESSIONS {
+        return true;
+    }
+    let idle = open
+        .iter()
+        .filter(|(_, session)| session.waiting.is_empty())
+        .min_by_key(|(_, session)| session.used())
+        .map(|(id, _)| id.clone());
+    idle.is_some_and(|id| open.remove(&id).is_some())
 }
 
 fn session_id() -> io::Result<String> {
@@ -231,4 +269,16 @@ fn not_started(proxy: &Proxy, message: &Message, error: &io::Error) -> Response 
         StatusCode::SERVICE_UNAVAILABLE,
         proxy.fail(message, "server_not_started", &reason),
     )
+}
+
+/// There is no room now.
+fn busy(proxy: &Proxy, message: &Message, code: &str, reason: &str) -> Response {
+    tracing::warn!(code, reason, "a request was turned away");
+    let reason = format!("{reason}. Nothing was forwarded.");
+    let response = json(
+        StatusCode::SERVICE_UNAVAILABLE,
+        proxy.fail(message, code, &reason),
+    );
+    let later = HeaderValue::from_static(RETRY_SECONDS);
+    with_headers(response, HeaderMap::from_iter([(RETRY_AFTER, later)]))
 }

@@ -22,6 +22,29 @@ pub struct Refused {
     pub status: u16,
 }
 
+/// The gateway has refused so much of strangers that it no longer writes it down. Spec: mcp §5.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooManyRefusals;
+
+impl TooManyRefusals {
+    /// A stable code for machines.
+    pub(crate) const CODE: &'static str = "too_many_refusals";
+    /// The HTTP status.
+    pub(crate) const STATUS: u16 = 503;
+    /// Why, for people, without a full stop.
+    pub(crate) const REASON: &'static str =
+        "the message is refused, and so many were before that this is not recorded";
+
+    fn refusal(reason: &str) -> Refusal<'_> {
+        Refusal {
+            code: Self::CODE,
+            reason,
+            rules: &[],
+            instead: Some("Try again in a few seconds; then you are told what is wrong with it."),
+        }
+    }
+}
+
 /// What an answer needs to know of the request that it answers.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
@@ -66,6 +89,12 @@ impl Asked {
         }
     }
 
+    /// The denial of a call without valid evidence, after too many others.
+    pub(super) fn unrecorded(&self) -> Bytes {
+        let reason = format!("{}. Nothing was forwarded.", TooManyRefusals::REASON);
+        self.refusal(&TooManyRefusals::refusal(&reason))
+    }
+
     /// The denial of a call on which no decision could be recorded.
     pub(super) fn undecided(&self, error: &EnforcerError) -> Bytes {
         let reason = format!("no decision could be recorded: {error}. Nothing was forwarded.");
@@ -104,6 +133,29 @@ impl Asked {
 }
 
 impl Proxy {
+    /// Records the refusal of a message. What comes back is what its sender is told: the refusal,
+    /// or that there were too many of them.
+    pub async fn record(&self, refused: Refused) -> Refused {
+        if self.gate.record_refusal(refused.code).await.is_ok() {
+            return refused;
+        }
+        let reason = format!("{}. Nothing was forwarded.", TooManyRefusals::REASON);
+        let answer = refused.answer.map(|answer| {
+            // The id, if it had one, is in the refusal.
+            let length = answer.len();
+            let answer = Message::from_bytes(answer, length).ok();
+            let id = answer.as_ref().and_then(Message::id);
+            let refusal = TooManyRefusals::refusal(&reason);
+            let error = refusal.error(id, INTERNAL_ERROR, self.revision());
+            error.into()
+        });
+        Refused {
+            answer,
+            code: TooManyRefusals::CODE,
+            status: TooManyRefusals::STATUS,
+        }
+    }
+
     /// The error that answers a request that is not decided, when the server cannot.
     pub fn fail(&self, message: &Message, code: &str, reason: &str) -> Bytes {
         let revision = revision_of(message, self.revision()).unwrap_or(self.revision());

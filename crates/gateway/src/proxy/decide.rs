@@ -41,6 +41,8 @@ enum Begun {
 pub enum Verdict {
     /// It goes no further; this is the answer.
     Answer(Bytes),
+    /// It goes no further; this is the answer, and no record says so. The HTTP status is 503.
+    Unrecorded(Bytes),
     /// It goes to the server.
     Forward(Box<Forward>),
 }
@@ -144,6 +146,7 @@ fn conclude(
             }
             Verdict::Answer(asked.denial(&denial))
         }
+        Err(EnforcerError::TooManyRefusals) => Verdict::Unrecorded(asked.unrecorded()),
         Err(error) => {
             tracing::error!(code = error.code(), %error, "a call was denied: no decision could be recorded");
             Verdict::Answer(asked.undecided(&error))

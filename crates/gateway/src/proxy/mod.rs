@@ -26,6 +26,7 @@ use crate::exchange::Errands;
 use crate::message::{Message, Revision, call::handshake_version};
 
 pub use self::answer::Refused;
+pub(crate) use self::answer::TooManyRefusals;
 pub use self::call::{Answering, Executed, OpenCall};
 pub use self::decide::{Deciding, Forward, Verdict};
 pub use self::read::{ClientMessage, Request, ServerMessage};
@@ -67,12 +68,21 @@ impl Gate {
     /// Records that a message was refused before it could be understood as a call.
     ///
     /// The message stays refused whether or not that can be recorded.
-    pub async fn record_refusal(&self, code: &'static str) {
-        if let Self::Open(enforcer) = self
-            && let Err(error) = enforcer.refuse_message(ReasonCode::literal(code)).await
-        {
-            tracing::warn!(code, %error, "a refused message could not be recorded");
+    ///
+    /// # Errors
+    /// [`TooManyRefusals`], which is what the sender is to be told then.
+    pub(crate) async fn record_refusal(&self, code: &'static str) -> Result<(), TooManyRefusals> {
+        let Self::Open(enforcer) = self else {
+            return Ok(());
+        };
+        match enforcer.refuse_message(ReasonCode::literal(code)).await {
+            Ok(()) => {}
+            Err(EnforcerError::TooManyRefusals) => return Err(TooManyRefusals),
+            Err(error) => {
+                tracing::warn!(code, %error, "a refused message could not be recorded");
+            }
         }
+        Ok(())
     }
 }
 

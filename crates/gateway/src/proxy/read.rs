@@ -20,7 +20,7 @@ use crate::message::{
 /// What came from the client's side.
 #[derive(Debug)]
 pub enum ClientMessage {
-    /// It goes no further. Record it with [`Gate::record_refusal`].
+    /// It goes no further. Record it with [`Proxy::record`].
     Refused(Refused),
     /// It is forwarded as it is.
     Pass(Message),

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode, Url};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::in_flight::InFlight;
 use super::wrap::{Ended, Limits, READ_BYTES, read_some, refuse_all};
@@ -25,6 +26,9 @@ use crate::proxy::{
 };
 
 const METHOD: HeaderName = HeaderName::from_static(headers::METHOD);
+/// Its answer comes when the agent does not want to listen any more.
+const LISTEN: &str = "subscriptions/listen";
+const TIMED_OUT: &str = "call_timed_out";
 const NAME: HeaderName = HeaderName::from_static(headers::NAME);
 
 /// Runs until the agent ends. Must be called from outside of the runtime whose handle it gets.
@@ -94,6 +98,13 @@ enum Step {
 
 struct Bridge<W>(Arc<Ends<W>>);
 
+/// A code and a reason.
+type Failure = (&'static str, String);
+
+fn lost(failed: NoReply) -> Failure {
+    (failed.code(), failed.reason())
+}
+
 /// Both ends of the connection.
 struct Ends<W> {
     client: Client,
@@ -102,7 +113,7 @@ struct Ends<W> {
     session: Mutex<Option<HeaderValue>>,
     /// The task that listens to what the server says by itself.
     listening: Mutex<Option<JoinHandle<()>>>,
-    waiting: InFlight<Option<AbortHandle>>,
+    waiting: InFlight<AbortHandle>,
     proxy: Arc<Proxy>,
     agent: Arc<LineWriter<W>>,
     limit: Duration,
@@ -113,7 +124,7 @@ impl<W: Write + Send + 'static> Bridge<W> {
         let proxy = &self.0.proxy;
         match proxy.read(line) {
             ClientMessage::Refused(refused) => {
-                block_on(proxy.gate().record_refusal(refused.code));
+                let refused = block_on(proxy.record(refused));
                 refused.answer.map(Step::Answer)
             }
             ClientMessage::Pass(message) => Some(Step::Pass(message)),
@@ -122,7 +133,7 @@ impl<W: Write + Send + 'static> Bridge<W> {
                 if let Err(error) = self.0.waiting.reserve(&id) {
                     let reason = format!("{error}. Nothing was forwarded.");
                     let refused = proxy.refuse(request.message(), error.code(), &reason);
-                    block_on(proxy.gate().record_refusal(refused.code));
+                    let refused = block_on(proxy.record(refused));
                     return refused.answer.map(Step::Answer);
                 }
                 Some(Step::Decide(proxy.decide(request), id))
@@ -135,21 +146,36 @@ impl<W: Write + Send + 'static> Bridge<W> {
         match step {
             Step::Answer(answer) => ends.tell(&answer),
             Step::Decide(deciding, id) => match deciding.wait() {
-                Verdict::Answer(answer) => {
+                Verdict::Answer(answer) | Verdict::Unrecorded(answer) => {
                     ends.waiting.release(&id);
                     ends.tell(&answer);
                 }
                 Verdict::Forward(forward) => {
+                    let (noted, begin) = oneshot::channel();
                     let task = tasks.spawn_on(
                         async move {
+                            // Its handle is noted first: noted after the call is over, it would
+                            // hold the id for ever.
+                            let _: Result<(), _> = begin.await;
                             let Forward { bytes, call } = *forward;
                             let id = call.id().clone();
-                            ends.call(bytes, call).await;
-                            ends.waiting.release(&id);
+                            let answer = ends.call(bytes, call).await;
+                            // Whoever reads the answer may use the id again, and so may who
+                            // cancelled the call.
+                            let own = tokio::task::id();
+                            if ends
+                                .waiting
+                                .take_own(&id, |task| task.id() == own)
+                                .is_some()
+                            {
+                                ends.tell(&answer);
+                            }
                         },
                         runtime,
                     );
-                    let _ = self.0.waiting.fill(&id, Some(task));
+                    if self.0.waiting.fill(&id, task).is_ok() {
+                        let _ = noted.send(());
+                    }
                 }
             },
             Step::Pass(message) => match message.body() {
@@ -163,8 +189,9 @@ impl<W: Write + Send + 'static> Bridge<W> {
                     }
                     let opens = method == "initialize";
                     let asking = async move {
-                        ends.ask(&message, opens).await;
+                        let answer = ends.ask(&message, opens).await;
                         ends.waiting.release(&id);
+                        ends.tell(&answer);
                     };
                     if opens {
                         // Whatever comes next needs the session.
@@ -250,10 +277,14 @@ impl<W: Write> Ends<W> {
         upstream::post(&self.client, &self.url, headers, bytes, limit).await
     }
 
-    /// Sends a call that was allowed, and tells the agent what comes back.
-    async fn call(&self, bytes: Bytes, mut call: OpenCall) {
-        let Ok(message) = Message::from_bytes(bytes.clone(), bytes.len()) else {
-            return;
+    /// Sends a call that was allowed; what the agent gets.
+    async fn call(&self, bytes: Bytes, mut call: OpenCall) -> Bytes {
+        let message = match Message::from_bytes(bytes.clone(), bytes.len()) {
+            Ok(message) => message,
+            Err(error) => {
+                let failed = call.failed(Executed::No, error.code(), &error.to_string());
+                return failed.durable().await;
+            }
         };
         call.sent();
         let limit = self.limit;
@@ -264,19 +295,19 @@ impl<W: Write> Ends<W> {
         });
         // On time-out the call is dropped with the future: its outcome is unknown.
         let failed = match waited.await {
-            Ok((Ok(answer), _)) => return self.tell(&answer),
+            Ok((Ok(answer), _)) => return answer,
             Ok((Err(failed), Some(call))) => {
                 let executed = match failed {
                     NoReply::NotSent(_) => Executed::No,
                     _ => Executed::Maybe,
                 };
                 let answering = call.failed(executed, failed.code(), &failed.reason());
-                return self.tell(&answering.durable().await);
+                return answering.durable().await;
             }
             Ok((Err(failed), None)) => failed.reason(),
-            Err(_) => format!("the server has not answered for {} s", limit.as_secs()),
+            Err(_) => self.late().1,
         };
-        self.tell(&self.proxy.fail(&message, "call_timed_out", &failed));
+        self.proxy.fail(&message, TIMED_OUT, &failed)
     }
 
     async fn answer_of_call(
@@ -295,39 +326,61 @@ impl<W: Write> Ends<W> {
         }
     }
 
-    /// Sends a request that is not decided, and tells the agent what comes back.
-    async fn ask(&self, message: &Message, opens: bool) {
-        let bytes = message.bytes().clone();
-        let answered = async {
-            match self.post(message, bytes).await? {
-                Reply::Whole {
-                    status,
-                    body,
-                    headers,
-                    ..
-                } => {
-                    self.take_session(opens, &headers);
-                    self.whole(message, status, body)
-                }
-                Reply::Events {
-                    headers,
-                    mut events,
-                    ..
-                } => {
-                    self.take_session(opens, &headers);
-                    self.find(message, &mut events).await
-                }
-            }
-        };
-        match answered.await {
+    /// Sends a request that is not decided; what the agent gets.
+    async fn ask(&self, message: &Message, opens: bool) -> Bytes {
+        match self.answer_of(message, opens).await {
             Ok(answer) => {
                 if opens {
                     self.proxy.note_handshake(&answer);
                 }
-                self.tell(answer.bytes());
+                answer.bytes().clone()
             }
-            Err(lost) => self.tell(&self.proxy.fail(message, lost.code(), &lost.reason())),
+            Err((code, reason)) => self.proxy.fail(message, code, &reason),
         }
+    }
+
+    async fn answer_of(&self, message: &Message, opens: bool) -> Result<Message, Failure> {
+        let deadline = Instant::now() + self.limit;
+        let posted = self.post(message, message.bytes().clone());
+        let reply = timeout_at(deadline, posted)
+            .await
+            .map_err(|_| self.late())?
+            .map_err(lost)?;
+        match reply {
+            Reply::Whole {
+                status,
+                body,
+                headers,
+                ..
+            } => {
+                self.take_session(opens, &headers);
+                self.whole(message, status, body).map_err(lost)
+            }
+            Reply::Events {
+                headers,
+                mut events,
+                ..
+            } => {
+                self.take_session(opens, &headers);
+                let found = self.find(message, &mut events);
+                if message.method() == Some(LISTEN) {
+                    return found.await.map_err(lost);
+                }
+                timeout_at(deadline, found)
+                    .await
+                    .map_err(|_| self.late())?
+                    .map_err(lost)
+            }
+        }
+    }
+
+    /// The server has had the time that a call may take.
+    fn late(&self) -> Failure {
+        let seconds = self.limit.as_secs();
+        (
+            TIMED_OUT,
+            format!("the server has not answered for {seconds} s"),
+        )
     }
 
     fn take_session(&self, opens: bool, headers: &HeaderMap) {
@@ -342,14 +395,20 @@ impl<W: Write> Ends<W> {
         let cancelled = (message.method() == Some(CANCELLED))
             .then(|| cancelled_id(message))
             .flatten();
-        if self.has_session()
-            && let Err(lost) = self.post(message, message.bytes().clone()).await
-        {
-            tracing::warn!(reason = lost.reason(), "a message could not be sent");
+        if self.has_session() {
+            let posted = timeout(self.limit, self.post(message, message.bytes().clone()));
+            let failed = match posted.await {
+                Ok(Ok(_)) => None,
+                Ok(Err(failed)) => Some(lost(failed)),
+                Err(_) => Some(self.late()),
+            };
+            if let Some((code, reason)) = failed {
+                tracing::warn!(code, reason, "a message could not be sent");
+            }
         }
         // Closing the connection is what cancels a request where there are no sessions; the
         // call's outcome is unknown then.
-        if let Some(Some(task)) = cancelled.and_then(|id| self.waiting.take(&id)) {
+        if let Some(task) = cancelled.and_then(|id| self.waiting.take(&id)) {
             task.abort();
         }
     }

@@ -123,6 +123,15 @@ impl<T> InFlight<T> {
         table.remove_sent(id)
     }
 
+    /// As [`InFlight::take`], if what waits is what `own` looks for: an id that was given free
+    /// meanwhile may belong to another request by now.
+    pub fn take_own(&self, id: &Id, own: impl FnOnce(&T) -> bool) -> Option<T> {
+        let mut table = self.lock();
+        let waiting = table.waiting.get(id)?;
+        waiting.entry.as_ref().filter(|entry| own(entry))?;
+        table.remove_sent(id)
+    }
+
     /// Gives up a request that the server may still answer to. Its id stays taken until then.
     pub fn abandon(&self, id: &Id) -> Option<T> {
         let mut table = self.lock();

@@ -254,7 +254,7 @@ impl<W: Write> Connection<W> {
     ) -> Option<Step> {
         match self.proxy.read(line) {
             ClientMessage::Refused(refused) => {
-                block_on(self.proxy.gate().record_refusal(refused.code));
+                let refused = block_on(self.proxy.record(refused));
                 refused.answer.map(Step::Answer)
             }
             ClientMessage::Pass(message) => Some(Step::Pass(message)),
@@ -263,7 +263,7 @@ impl<W: Write> Connection<W> {
                 if let Err(error) = self.waiting.reserve(&id) {
                     let reason = format!("{error}. Nothing was forwarded.");
                     let refused = self.proxy.refuse(request.message(), error.code(), &reason);
-                    block_on(self.proxy.gate().record_refusal(refused.code));
+                    let refused = block_on(self.proxy.record(refused));
                     return refused.answer.map(Step::Answer);
                 }
                 Some(Step::Decide(self.proxy.decide(request), id))
@@ -276,7 +276,7 @@ impl<W: Write> Connection<W> {
             Step::Answer(answer) => self.agent.write(&answer),
             Step::Pass(message) => self.pass(message, server),
             Step::Decide(deciding, id) => match deciding.wait() {
-                Verdict::Answer(answer) => {
+                Verdict::Answer(answer) | Verdict::Unrecorded(answer) => {
                     self.waiting.release(&id);
                     self.agent.write(&answer)
                 }

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use counterfoil_enforcer::environment::Environment;
+use counterfoil_enforcer::environment::{Clock, Environment};
 use counterfoil_enforcer::journal::{self, JournalReader};
 use counterfoil_enforcer::operators::Operators;
 use counterfoil_enforcer::policy::{Allowed, Denied, Evaluation, EvaluationInput, Policy};
@@ -68,6 +68,17 @@ pub struct Operator {
 
 impl Operator {
     pub fn new(name: &str, seed: u8) -> Self {
+        Self::in_environment(name, seed, Environment::system())
+    }
+
+    /// With a clock that stands still.
+    pub fn out_of_time(name: &str, seed: u8) -> Self {
+        let mut environment = Environment::system();
+        environment.clock = Arc::new(Stopped(environment.clock.now()));
+        Self::in_environment(name, seed, environment)
+    }
+
+    fn in_environment(name: &str, seed: u8, environment: Environment) -> Self {
         let name = OperatorName::new(name).unwrap();
         let home = tempfile::tempdir().unwrap();
         let key = key(seed);
@@ -89,7 +100,7 @@ impl Operator {
         let operators = Arc::new(Operators::default());
         let path = home.path().join(journal::FILE_NAME);
         journal::create(&path, &name, &key, UnixMillis::new(1_000)).unwrap();
-        let enforcer = open(&name, seed, &path, &operators);
+        let enforcer = open_in(&name, seed, &path, &operators, environment);
         Self {
             name,
             home,
@@ -164,7 +175,25 @@ pub fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&Zeroizing::new([seed; 32])).unwrap()
 }
 
+struct Stopped(UnixMillis);
+
+impl Clock for Stopped {
+    fn now(&self) -> UnixMillis {
+        self.0
+    }
+}
+
 pub fn open(name: &OperatorName, seed: u8, journal: &Path, operators: &Arc<Operators>) -> Enforcer {
+    open_in(name, seed, journal, operators, Environment::system())
+}
+
+fn open_in(
+    name: &OperatorName,
+    seed: u8,
+    journal: &Path,
+    operators: &Arc<Operators>,
+    environment: Environment,
+) -> Enforcer {
     let settings = Settings {
         operator: name.clone(),
         key: key(seed),
@@ -176,7 +205,7 @@ pub fn open(name: &OperatorName, seed: u8, journal: &Path, operators: &Arc<Opera
         backlog_limit: None,
         batch_records: 1_024,
         operators: Arc::clone(operators),
-        environment: Environment::system(),
+        environment,
     };
     Enforcer::open(settings).unwrap().0
 }

@@ -9,6 +9,7 @@ mod desk;
 mod processes;
 mod relay;
 mod report;
+mod victim;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -17,10 +18,11 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::Value;
 
-use self::agent::{CallResult, HttpAgent, StdioAgent};
+use self::agent::{CallResult, StdioAgent};
 use self::calls::PlannedCall;
 use self::processes::Processes;
 use self::report::Report;
+use self::victim::Victim;
 use self::world::World;
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::serve;
@@ -34,7 +36,8 @@ Exit codes: 0 everything came out as it must, 1 something did not, 2 it could no
 
 Examples:
   counterfoil demo
-  counterfoil demo --dir demo")]
+  counterfoil demo --dir demo
+  counterfoil demo --kill log")]
 pub(crate) struct Demo {
     /// Where everything is put, and stays; must not exist yet. Without it a temporary directory is
     /// used and removed.
@@ -43,6 +46,10 @@ pub(crate) struct Demo {
     /// Keep the temporary directory.
     #[arg(long)]
     keep: bool,
+    /// In the middle of the session, end this process as `kill -9` does, and start it again. All
+    /// must come out the same.
+    #[arg(long, value_name = "NAME")]
+    kill: Option<Victim>,
 }
 
 /// One call and what became of it.
@@ -57,10 +64,12 @@ struct MadeCall {
 /// The receipts of both sides, as `verify --json` explains them.
 #[derive(Debug)]
 struct Receipts {
-    /// Of acme's records, as globex got them from acme.
+    /// Of all of acme's records.
     acme: Vec<Value>,
-    /// Of globex's records, as acme got them from globex.
+    /// Of all of globex's records.
     globex: Vec<Value>,
+    /// Of the records that globex sent to acme, as acme got them from globex.
+    globex_from_globex: Vec<Value>,
     /// How many receipt files there are, and how many of them verified.
     files: usize,
     verified: usize,
@@ -80,7 +89,7 @@ pub(crate) fn run(command: &Demo, _json: bool) -> Result<Answer, Problem> {
     let result = serve::runtime()?.block_on(async {
         let end = serve::asked_to_end()?;
         tokio::select! {
-            result = demo(&directory, keep) => result,
+            result = demo(&directory, keep, command.kill) => result,
             () = end => Err(Problem::new("the demo was interrupted")),
         }
     });
@@ -91,7 +100,7 @@ pub(crate) fn run(command: &Demo, _json: bool) -> Result<Answer, Problem> {
     result
 }
 
-async fn demo(directory: &Path, keep: bool) -> Result<Answer, Problem> {
+async fn demo(directory: &Path, keep: bool, kill: Option<Victim>) -> Result<Answer, Problem> {
     let (desk, built) = desk::find().await?;
     let started = Instant::now();
     let mut processes = Processes::new(directory)?;
@@ -102,10 +111,11 @@ async fn demo(directory: &Path, keep: bool) -> Result<Answer, Problem> {
     let world = world::set_up(directory, &desk, &mut processes).await?;
     let mut made = over_pipes(&world, &mut processes).await?;
     world.start_acme(&mut processes).await?;
-    made.extend(over_http(&world).await?);
+    made.extend(over_http(&world, &mut processes, kill).await?);
     let receipts = receipts(&mut processes).await?;
     let journals = journals(&mut processes).await?;
     processes.end().await;
+    let (log, _) = processes.run_any(&["log", "check", "--dir", "log"]).await?;
     let report = Report {
         directory,
         kept: keep,
@@ -113,6 +123,8 @@ async fn demo(directory: &Path, keep: bool) -> Result<Answer, Problem> {
         calls: &made,
         receipts: &receipts,
         journals: &journals,
+        log: &log,
+        killed: kill.map(Victim::name),
         did: &read_lines(&directory.join("globex-did.txt"))?,
         tampered: world.relay.has_tampered(),
         commands: processes.transcript(),
@@ -151,10 +163,24 @@ async fn over_pipes(world: &World, processes: &mut Processes) -> Result<Vec<Made
     Ok(made)
 }
 
-async fn over_http(world: &World) -> Result<Vec<MadeCall>, Problem> {
-    let mut agent = HttpAgent::connect(&format!("http://{}/mcp/desk", world.acme)).await?;
+async fn over_http(
+    world: &World,
+    processes: &mut Processes,
+    kill: Option<Victim>,
+) -> Result<Vec<MadeCall>, Problem> {
+    let planned = calls::over_http();
+    let dies_before = planned.len() / 2;
+    let mut agent = world.agent().await?;
     let mut made = Vec::new();
-    for planned in calls::over_http() {
+    for (number, planned) in planned.into_iter().enumerate() {
+        if let Some(victim) = kill {
+            if number == dies_before {
+                victim.kill(processes).await?;
+            }
+            if number == dies_before + victim.calls_without() {
+                victim.restart(world, processes, &mut agent).await?;
+            }
+        }
         if let Some((from, to)) = planned.tampered {
             world.relay.tamper(from, to);
         }
@@ -209,13 +235,13 @@ async fn receipts(processes: &mut Processes) -> Result<Receipts, Problem> {
             .count();
         explained.push(list);
     }
-    let globex = explained.pop().unwrap_or_default();
-    explained.pop();
-    explained.pop();
-    let acme = explained.pop().unwrap_or_default();
+    let mut explained = explained.into_iter();
+    let mut next = || explained.next().unwrap_or_default();
+    let (acme, globex, _, globex_from_globex) = (next(), next(), next(), next());
     Ok(Receipts {
         acme,
         globex,
+        globex_from_globex,
         files,
         verified,
     })

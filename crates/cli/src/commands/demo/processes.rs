@@ -20,7 +20,15 @@ pub(super) struct Processes {
     binary: PathBuf,
     directory: PathBuf,
     transcript: Vec<String>,
-    running: Vec<(String, Child)>,
+    running: Vec<Running>,
+}
+
+/// A process that keeps running.
+#[derive(Debug)]
+struct Running {
+    name: String,
+    arguments: Vec<String>,
+    child: Child,
 }
 
 impl Processes {
@@ -84,7 +92,12 @@ impl Processes {
     pub(super) async fn serve(&mut self, name: &str, arguments: &[&str]) -> Result<(), Problem> {
         self.transcript.push(format!("{} &", line(arguments)));
         let logs = self.directory.join(format!("{name}.txt"));
-        let log = File::create(&logs).at(logs.display())?;
+        // A process that is started again goes on where it left off.
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&logs)
+            .at(logs.display())?;
         let mut child = self
             .command(arguments)
             .stdin(Stdio::null())
@@ -106,8 +119,61 @@ impl Processes {
                 said.trim()
             )));
         }
-        self.running.push((name.to_owned(), child));
+        self.running.push(Running {
+            name: name.to_owned(),
+            arguments: arguments.iter().copied().map(str::to_owned).collect(),
+            child,
+        });
         Ok(())
+    }
+
+    /// Ends a process as `kill -9` does: it has no time for anything.
+    pub(super) async fn kill(&mut self, name: &str) -> Result<(), Problem> {
+        let running = self.running(name)?;
+        let line = format!("kill -9 '%{}'", line(&running.arguments()));
+        running.child.kill().await.at(&line)?;
+        self.transcript.push(line);
+        Ok(())
+    }
+
+    /// Ends the processes that a process has started, as `kill -9` does.
+    pub(super) async fn kill_children_of(&mut self, name: &str) -> Result<(), Problem> {
+        let running = self.running(name)?;
+        let parent = running
+            .child
+            .id()
+            .ok_or_else(|| Problem::new(format!("{name} has ended")))?;
+        let line = format!(
+            "pkill -9 -P \"$(jobs -p '%{}')\"",
+            line(&running.arguments())
+        );
+        let status = Command::new("pkill")
+            .args(["-9", "-P", &parent.to_string()])
+            .status()
+            .await
+            .at(&line)
+            .or_next("pkill is in the package procps")?;
+        if !status.success() {
+            return Err(Problem::new(format!("`{line}` has found no process")));
+        }
+        self.transcript.push(line);
+        Ok(())
+    }
+
+    /// Starts a process again that was killed, and waits until it listens.
+    pub(super) async fn serve_again(&mut self, name: &str) -> Result<(), Problem> {
+        let place = self.running.iter().position(|other| other.name == name);
+        let killed = place
+            .map(|place| self.running.remove(place))
+            .ok_or_else(|| Problem::new(format!("{name} was never started")))?;
+        self.serve(name, &killed.arguments()).await
+    }
+
+    fn running(&mut self, name: &str) -> Result<&mut Running, Problem> {
+        self.running
+            .iter_mut()
+            .find(|running| running.name == name)
+            .ok_or_else(|| Problem::new(format!("{name} does not run")))
     }
 
     /// A command whose standard input and output are an MCP session.
@@ -125,9 +191,9 @@ impl Processes {
 
     /// Ends everything that runs.
     pub(super) async fn end(&mut self) {
-        for (_, child) in &mut self.running {
+        for running in &mut self.running {
             // It may have ended by itself.
-            let _ = child.kill().await;
+            let _ = running.child.kill().await;
         }
         self.running.clear();
     }
@@ -142,6 +208,12 @@ impl Processes {
             .env_remove("COUNTERFOIL_ADMISSION_TOKEN")
             .kill_on_drop(true);
         command
+    }
+}
+
+impl Running {
+    fn arguments(&self) -> Vec<&str> {
+        self.arguments.iter().map(String::as_str).collect()
     }
 }
 

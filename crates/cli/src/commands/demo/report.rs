@@ -18,6 +18,10 @@ pub(super) struct Report<'a> {
     pub(super) calls: &'a [MadeCall],
     pub(super) receipts: &'a Receipts,
     pub(super) journals: &'a [Value],
+    /// What `log check` says of the log.
+    pub(super) log: &'a Value,
+    /// The process that was killed in the middle of the session, if one was.
+    pub(super) killed: Option<&'static str>,
     /// What the tool server really did.
     pub(super) did: &'a [String],
     pub(super) tampered: bool,
@@ -55,7 +59,7 @@ impl Report<'_> {
             kind == "request" || kind == "decision"
         })
         .into_iter();
-        let theirs = sorted(&self.receipts.globex, |kind| kind == "decision");
+        let theirs = sorted(&self.receipts.globex_from_globex, |kind| kind == "decision");
         self.calls
             .iter()
             .map(|call| {
@@ -103,6 +107,17 @@ impl Report<'_> {
             if journal.get("verified") != Some(&Value::Bool(true)) {
                 problems.push(format!("a journal does not verify: {journal}"));
             }
+        }
+        for (operator, receipts) in [
+            ("acme", &self.receipts.acme),
+            ("globex", &self.receipts.globex),
+        ] {
+            if let Some(sequence) = first_gap(receipts) {
+                problems.push(format!("{operator} has no receipt of record {sequence}"));
+            }
+        }
+        if self.log.get("ok") != Some(&Value::Bool(true)) {
+            problems.push(format!("the log does not hold together: {}", self.log));
         }
         let executed = self.expected_at_globex();
         if self.did.len() != executed {
@@ -152,10 +167,13 @@ impl Report<'_> {
             .map(|line| format!("  {}\n", shortened(line)))
             .collect();
         let local = self.calls.iter().filter(|call| call.local).count();
+        let killed = self.killed.map_or_else(String::new, |name| {
+            format!("In the middle of its session {name} was killed (kill -9) and started again.\n")
+        });
         let mut text = format!(
             "An agent of acme.example calls a support desk, {local} times its own over stdio, then \
              that of\nglobex.example over HTTP. Each operator decides with its own policy before \
-             anything runs.\n\n{table}\n\n\
+             anything runs.\n{killed}\n{table}\n\n\
              The tool of globex was reached {} times; what was refused never reached it.\n\
              Acme holds globex's receipts and globex holds acme's: {} of {} files verified, with \
              nothing but\nthe trust file, up to the level `witnessed`: two witnesses cosigned the \
@@ -228,6 +246,8 @@ impl Report<'_> {
             "receipts": { "files": self.receipts.files, "verified": self.receipts.verified },
             "tool_did": self.did,
             "journals": self.journals,
+            "log": self.log,
+            "killed": self.killed,
             "commands": self.commands,
         })
     }
@@ -248,6 +268,17 @@ fn became(call: &MadeCall) -> String {
         (Some(code), Expected::RefusedByGlobex(_)) => format!("refused by globex: {code}"),
         (Some(code), _) => format!("refused by acme: {code}"),
     }
+}
+
+/// The first sequence of a stream that has no receipt although a later one has, or that has two.
+fn first_gap(receipts: &[Value]) -> Option<u64> {
+    let sequences = sorted(receipts, |_| true);
+    (0..)
+        .zip(&sequences)
+        .find(|(expected, receipt)| {
+            receipt.pointer("/record/sequence").and_then(Value::as_u64) != Some(*expected)
+        })
+        .map(|(expected, _)| expected)
 }
 
 /// The receipts of records of some kinds, in the order of the stream.

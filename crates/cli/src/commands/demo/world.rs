@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::agent::HttpAgent;
 use super::calls::BUDGET;
 use super::processes::Processes;
 use super::relay::Relay;
@@ -126,6 +127,11 @@ pub(super) async fn set_up(
 }
 
 impl World {
+    /// An agent of acme in a session with globex's desk.
+    pub(super) async fn agent(&self) -> Result<HttpAgent, Problem> {
+        HttpAgent::connect(&format!("http://{}/mcp/desk", self.acme)).await
+    }
+
     /// Starts the agent's side.
     pub(super) async fn start_acme(&self, processes: &mut Processes) -> Result<(), Problem> {
         processes

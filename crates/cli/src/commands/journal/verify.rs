@@ -18,19 +18,22 @@ use crate::serve;
 
 /// Check that no record was changed, cut off or left out.
 ///
-/// Alone, a journal can show only that it holds together. So the log is asked what it has of this
-/// stream, and the other operators what they have received last. With --offline nobody is asked,
-/// and a cut-off end can go unnoticed.
+/// Alone, a journal can show only that it holds together; records that were cut off its end leave no
+/// trace in it. So the log is asked what it has of this stream, and the other operators what they
+/// have received last. A journal that nobody confirms is not verified, not even where there is
+/// nobody to ask. With --offline nobody is asked: the answer is then only whether it holds together.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 the journal is whole, 1 it is not or nobody could confirm it, 2 it cannot be read.
+Exit codes: 0 the journal is whole (with --offline: it holds together, and nobody has confirmed its
+end), 1 it is not whole or nobody could confirm it, 2 it cannot be read.
 
-Example:
-  counterfoil journal verify --home acme")]
+Examples:
+  counterfoil journal verify --home acme
+  counterfoil journal verify --home acme --offline")]
 pub(crate) struct Verify {
     #[command(flatten)]
     home: HomeArgument,
-    /// Ask neither the log nor other operators.
+    /// Ask neither the log nor other operators, and leave open whether the end was cut off.
     #[arg(long)]
     offline: bool,
 }
@@ -103,7 +106,7 @@ async fn ask(
             continue;
         }
         let acknowledged = match Peer::new(home, trust, &operator) {
-            Ok(peer) => peer.acknowledged().await,
+            Ok(peer) => peer.acknowledged(kid).await,
             Err(problem) => Err(problem),
         };
         match acknowledged {
@@ -114,9 +117,81 @@ async fn ask(
     Ok(asked)
 }
 
+/// What the verification comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It holds together, and everybody who was asked confirms its end.
+    Whole,
+    /// It holds together, and nobody was to be asked.
+    HoldsTogether,
+    /// It holds together, but nobody confirms its end, or not everybody does.
+    NotConfirmed,
+    /// Something in it is wrong.
+    NotWhole,
+}
+
+impl Verdict {
+    fn new(command: &Verify, report: &JournalReport, asked: &Asked) -> Self {
+        let confirmed = asked.missing.is_empty() && !asked.confirmers().is_empty();
+        match (report.is_verified(), command.offline, confirmed) {
+            (false, _, _) => Self::NotWhole,
+            (true, true, _) => Self::HoldsTogether,
+            (true, false, true) => Self::Whole,
+            (true, false, false) => Self::NotConfirmed,
+        }
+    }
+
+    const fn exit(self) -> Exit {
+        match self {
+            Self::Whole | Self::HoldsTogether => Exit::Good,
+            Self::NotConfirmed | Self::NotWhole => Exit::NotVerified,
+        }
+    }
+
+    fn text(self, asked: &Asked) -> String {
+        match self {
+            Self::Whole => format!("WHOLE, as far as {} know.\n", asked.confirmers().join(", ")),
+            Self::HoldsTogether => {
+                "HOLDS TOGETHER. Nobody has confirmed its end: records that were \
+                                    cut off there would not be missed.\n"
+                    .to_owned()
+            }
+            Self::NotConfirmed if asked.missing.is_empty() => {
+                "NOT CONFIRMED. It holds together, but there is nobody who could say whether its \
+                 end was cut off: no log is configured, and no other operator has acknowledged a \
+                 record. With --offline, only what can be checked alone is checked.\n"
+                    .to_owned()
+            }
+            Self::NotConfirmed => {
+                "NOT CONFIRMED. It holds together, but its end may have been cut \
+                                   off; ask again when everybody answers.\n"
+                    .to_owned()
+            }
+            Self::NotWhole => "NOT WHOLE. Stop the gateway, keep a copy, and find out what \
+                               happened.\n"
+                .to_owned(),
+        }
+    }
+}
+
+impl Asked {
+    /// Who confirms the end of the journal: the log, and whoever has acknowledged a record.
+    fn confirmers(&self) -> Vec<String> {
+        let log = self.log.as_ref();
+        let operators = self.counterparties.iter();
+        log.map(|stream| format!("the log ({} batches)", stream.batches))
+            .into_iter()
+            .chain(
+                operators
+                    .filter(|(_, acknowledged)| acknowledged.is_some())
+                    .map(|(operator, _)| operator.to_string()),
+            )
+            .collect()
+    }
+}
+
 fn answer(command: &Verify, report: &JournalReport, asked: &Asked) -> Answer {
-    let confirmed = asked.missing.is_empty();
-    let verified = report.is_verified() && confirmed;
+    let verdict = Verdict::new(command, report, asked);
     let mut text = format!(
         "journal of {}, key {}\n\
          {} records, {} of them not sealed yet, {} not logged yet\n\
@@ -135,26 +210,7 @@ fn answer(command: &Verify, report: &JournalReport, asked: &Asked) -> Answer {
     for missing in &asked.missing {
         text.push_str(&format!("NOT ASKED {missing}\n"));
     }
-    let mut confirmers: Vec<String> = asked
-        .counterparties
-        .iter()
-        .map(|(operator, _)| operator.to_string())
-        .collect();
-    if let Some(stream) = &asked.log {
-        confirmers.insert(0, format!("the log ({} batches)", stream.batches));
-    }
-    text.push_str(&match (report.is_verified(), confirmed) {
-        (true, true) if confirmers.is_empty() => {
-            "\nHOLDS TOGETHER. Nobody was asked whether its end was cut off.\n".to_owned()
-        }
-        (true, true) => format!("\nWHOLE, as far as {} know.\n", confirmers.join(", ")),
-        (true, false) => "\nNOT CONFIRMED. It holds together, but its end may have been cut off; \
-                          ask again when everybody answers.\n"
-            .to_owned(),
-        (false, _) => {
-            "\nNOT WHOLE. Stop the gateway, keep a copy, and find out what happened.\n".to_owned()
-        }
-    });
+    text.push_str(&format!("\n{}", verdict.text(asked)));
     let findings: Vec<Value> = report
         .findings
         .iter()
@@ -162,7 +218,8 @@ fn answer(command: &Verify, report: &JournalReport, asked: &Asked) -> Answer {
         .collect();
     Answer {
         json: json!({
-            "verified": verified,
+            "verified": verdict == Verdict::Whole,
+            "holds_together": report.is_verified(),
             "offline": command.offline,
             "operator": report.operator.as_str(),
             "key": report.kid.to_string(),
@@ -172,14 +229,10 @@ fn answer(command: &Verify, report: &JournalReport, asked: &Asked) -> Answer {
             "received": report.received,
             "open_calls": report.open_calls,
             "findings": findings,
-            "confirmed_by": confirmers,
+            "confirmed_by": asked.confirmers(),
             "not_asked": asked.missing,
         }),
         text,
-        exit: if verified {
-            Exit::Good
-        } else {
-            Exit::NotVerified
-        },
+        exit: verdict.exit(),
     }
 }
