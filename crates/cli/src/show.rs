@@ -66,12 +66,10 @@ pub(crate) fn record(
         }
         Body::Decision(decision) => {
             put("channel", json!(decision.channel.as_ref().map(channel)));
+            put("request", text(decision.request.map(|request| request.id)));
             put(
-                "request",
-                json!(decision.request.map(|request| json!({
-                    "id": request.id.to_string(),
-                    "evidence": request.evidence.as_str(),
-                }))),
+                "evidence",
+                json!(decision.request.map(|request| request.evidence.as_str())),
             );
             put("contract", text(decision.contract));
             put("actor", actor(&decision.actor));

@@ -239,7 +239,7 @@ fn tell(record: &Record) -> Option<String> {
         Body::Control(counterfoil_protocol::record::Event::MessageRefused { reason }) => {
             Some(format!("refused {reason}"))
         }
-        Body::Control(_) => None,
+        Body::Control(_) | Body::Channel(_) => None,
     }
 }
 
