@@ -202,7 +202,7 @@ fn build(_: &Place) -> Result<()> {
 }
 
 fn tests(_: &Place) -> Result<()> {
-    run(&Program::cargo().args(["test", "--workspace"]))
+    run(&Program::cargo().args(["test", "--workspace", "--no-fail-fast"]))
 }
 
 /// The built binary, as a user runs it.
