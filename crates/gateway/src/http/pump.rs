@@ -55,7 +55,7 @@ pub(super) async fn too_late(call: OpenCall, limit: Duration) -> Bytes {
 /// Which answer a stream may bring.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    Call(OpenCall),
+    Call(Box<OpenCall>),
     Plain(Id),
     Nothing,
 }
@@ -120,7 +120,7 @@ impl Pump {
 
     async fn give_up_late(mut self) {
         if let Waiting::Call(call) = std::mem::replace(&mut self.waiting, Waiting::Nothing) {
-            let answer = too_late(call, self.limit).await;
+            let answer = too_late(*call, self.limit).await;
             let _ = self.sender.send(event(&answer)).await;
         }
     }
@@ -146,7 +146,8 @@ impl Pump {
                 };
                 match self.take(&id) {
                     Waiting::Call(call) => {
-                        let answer = call.answered(message.clone()).durable().await;
+                        let answering = call.answered(message.clone());
+                        let answer = answering.durable().await;
                         Some(if answer == *message.bytes() {
                             raw
                         } else {
@@ -177,7 +178,7 @@ impl Pump {
             (Some(parked), Some(session)) => parked.take(session, id),
             _ => None,
         };
-        parked.map_or(Waiting::Nothing, Waiting::Call)
+        parked.map_or(Waiting::Nothing, |call| Waiting::Call(Box::new(call)))
     }
 
     /// The server's stream is over.
@@ -205,7 +206,7 @@ impl Pump {
             (resumable && sessions, &self.parked, &self.session)
             && let Waiting::Call(call) = std::mem::replace(&mut self.waiting, Waiting::Nothing)
         {
-            parked.park(session.clone(), call, self.deadline);
+            parked.park(session.clone(), *call, self.deadline);
             return true;
         }
         false

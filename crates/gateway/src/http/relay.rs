@@ -82,7 +82,7 @@ impl Line {
                 let pump = Pump {
                     proxy,
                     upstream,
-                    waiting: Waiting::Call(call),
+                    waiting: Waiting::Call(Box::new(call)),
                     parked: Some(Arc::clone(&self.parked)),
                     session: session_of(headers),
                     deadline,
