@@ -14,6 +14,7 @@
 
 mod agent;
 mod binaries;
+mod channel;
 mod configuration;
 mod crashes;
 mod demo;

@@ -42,6 +42,9 @@ pub(crate) enum Command {
     Gateway(commands::gateway::Gateway),
     /// Put the gateway in front of an MCP server on standard input and output.
     Mcp(commands::mcp::Mcp),
+    /// What passes between this operator and others.
+    #[command(subcommand)]
+    Channel(commands::channel::Channel),
     /// Get receipts, and look into them.
     #[command(subcommand)]
     Receipt(commands::receipt::Receipt),

@@ -9,14 +9,17 @@ use std::time::{Duration, Instant};
 
 use counterfoil_durable::lock::DirectoryLock;
 use counterfoil_enforcer::environment::Environment;
+use counterfoil_enforcer::operators::Operators;
 use counterfoil_enforcer::publish::LogClient as PublishClient;
 use counterfoil_enforcer::service::{Service, ServiceSettings};
 use counterfoil_enforcer::{Blocked, Enforcer, EnforcerError, Settings};
 use counterfoil_gateway::GatewayError;
 use counterfoil_gateway::config::Config;
+use counterfoil_gateway::control;
 use counterfoil_gateway::home::{Home, read_key};
 use counterfoil_gateway::proxy::Gate;
 use counterfoil_policy::{PolicyError, PolicySet};
+use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::ReasonCode;
 use tokio::task::JoinHandle;
 
@@ -33,6 +36,7 @@ const CONFIRM_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Started {
     /// What calls go through.
     pub(crate) gate: Gate,
+    control: Option<control::Server>,
     background: Option<Background>,
     _lock: DirectoryLock,
 }
@@ -47,6 +51,9 @@ struct Background {
 impl Started {
     /// Seals what is left and closes the journal.
     pub(crate) async fn stop(self) {
+        if let Some(control) = self.control {
+            control.stop().await;
+        }
         if let Some(background) = self.background {
             background.refreshing.abort();
             background.service.stop().await;
@@ -92,10 +99,23 @@ impl From<PolicyError> for Refusal {
     }
 }
 
-/// Takes the home and starts what decides its calls.
+/// Takes the home and starts what decides its calls, and what does what commands ask for.
 pub(crate) async fn start(home: &Home, config: &Config) -> Result<Started, Problem> {
     let lock = DirectoryLock::acquire(home.directory())
         .or_next("one process at a time writes a journal: stop the other one first")?;
+    let mut started = start_locked(home, config, lock).await;
+    started.control = match control::Server::start(home, &started.gate) {
+        Ok(control) => Some(control),
+        Err(error) => {
+            tracing::warn!(%error, "commands that make records do not work while this runs");
+            None
+        }
+    };
+    Ok(started)
+}
+
+/// The same for a command, which does one thing and ends. It has taken the home already.
+pub(crate) async fn start_locked(home: &Home, config: &Config, lock: DirectoryLock) -> Started {
     let (gate, background) = match open(home, config).await {
         Ok((enforcer, background)) => (Gate::Open(enforcer), Some(background)),
         Err(refusal) => {
@@ -111,11 +131,48 @@ pub(crate) async fn start(home: &Home, config: &Config) -> Result<Started, Probl
             (gate, None)
         }
     };
-    Ok(Started {
+    Started {
         gate,
+        control: None,
         background,
         _lock: lock,
-    })
+    }
+}
+
+/// Opens the enforcer only to look: nothing is decided, signed or asked of the log.
+pub(crate) fn look(home: &Home, config: &Config) -> Result<Enforcer, Problem> {
+    let trust = crate::home::trust(home)?;
+    let operators = crate::home::operators(home, &trust)?;
+    let settings = settings(
+        home,
+        config,
+        read_key(&home.enforcer_key())?,
+        PolicySet::load(&home.policy())?,
+        Arc::new(operators),
+    );
+    Ok(Enforcer::open_idle(settings)?.0)
+}
+
+fn settings(
+    home: &Home,
+    config: &Config,
+    key: SigningKey,
+    policy: PolicySet,
+    operators: Arc<Operators>,
+) -> Settings {
+    Settings {
+        operator: config.operator.clone(),
+        key,
+        policy: Arc::new(policy),
+        budgets: config.budgets.clone(),
+        journal: home.journal(),
+        keep_clear_text: config.keep_clear_text,
+        freshness_millis: u64::try_from(config.gateway.freshness.as_millis()).unwrap_or(u64::MAX),
+        backlog_limit: config.log.as_ref().map(|log| log.backlog_records),
+        batch_records: config.batch_records,
+        operators,
+        environment: Environment::system(),
+    }
 }
 
 async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Refusal> {
@@ -132,19 +189,8 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Re
         .as_ref()
         .map(|log| PublishClient::new(log.url.as_str()))
         .transpose()?;
-    let (enforcer, report) = Enforcer::open(Settings {
-        operator: config.operator.clone(),
-        key,
-        policy: Arc::new(policy),
-        budgets: config.budgets.clone(),
-        journal: home.journal(),
-        keep_clear_text: config.keep_clear_text,
-        freshness_millis: u64::try_from(config.gateway.freshness.as_millis()).unwrap_or(u64::MAX),
-        backlog_limit: config.log.as_ref().map(|log| log.backlog_records),
-        batch_records: config.batch_records,
-        operators: Arc::clone(refresh.operators()),
-        environment: Environment::system(),
-    })?;
+    let operators = Arc::clone(refresh.operators());
+    let (enforcer, report) = Enforcer::open(settings(home, config, key, policy, operators))?;
     tracing::info!(
         operator = %config.operator,
         key = %enforcer.kid(),

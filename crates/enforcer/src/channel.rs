@@ -163,6 +163,16 @@ impl Channel {
         self.unacknowledged.len() - self.unacknowledged.iter().take_while(held).count()
     }
 
+    /// How many of our requests have no outcome yet.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// How many requests have come and are not decided yet.
+    pub(crate) fn undecided(&self) -> usize {
+        self.undecided.len() + self.deciding.len()
+    }
+
     /// Our last record in this channel, where `own` is our stream.
     pub(crate) fn sent(&self, own: KeyThumbprint) -> Option<Acknowledgement> {
         newest(own, &self.sent)

@@ -108,6 +108,22 @@ impl Enforcer {
     /// [`EnforcerError::Journal`] when it cannot be opened, [`EnforcerError::JournalForeign`] or
     /// [`EnforcerError::JournalBroken`] when it is not what this enforcer wrote.
     pub fn open(settings: Settings) -> Result<(Self, StartReport), EnforcerError> {
+        let asks_log = settings.backlog_limit.is_some();
+        let (enforcer, report) = Self::open_idle(settings)?;
+        if !asks_log {
+            // There is nobody to ask whether the journal is the newest there was.
+            enforcer.set_blocked(None);
+            enforcer.begin()?;
+        }
+        Ok((enforcer, report))
+    }
+
+    /// Opens the journal and replays it, and does no more: nothing is decided or signed. For who
+    /// only wants to look.
+    ///
+    /// # Errors
+    /// As [`Enforcer::open`].
+    pub fn open_idle(settings: Settings) -> Result<(Self, StartReport), EnforcerError> {
         let connection = JournalReader::open_for_writing(&settings.journal)?;
         let writer = JournalWriter::new(&settings.journal)
             .map_err(|error| EnforcerError::Journal(error.to_string()))?;
@@ -124,10 +140,7 @@ impl Enforcer {
         let mut stream = replay::replay(&reader, settings.key.public(), &owner, ledger)?;
         let records = stream.next.get();
         let unresolved = stream.open.len() as u64;
-        let asks_log = settings.backlog_limit.is_some();
-        if asks_log {
-            stream.blocked = Some(Blocked::LogUnconfirmed("not asked yet".to_owned()));
-        }
+        stream.blocked = Some(Blocked::LogUnconfirmed("not asked yet".to_owned()));
         let committer = Committer::spawn(connection, writer, Options::default())?;
         let core = Core {
             identity: SigningIdentity {
@@ -152,10 +165,6 @@ impl Enforcer {
         let enforcer = Self {
             core: Arc::new(core),
         };
-        if !asks_log {
-            // There is nobody to ask whether the journal is the newest there was.
-            enforcer.begin()?;
-        }
         Ok((
             enforcer,
             StartReport {

@@ -16,6 +16,7 @@
 //! | [`ledger`] | budgets |
 //! | [`journal`] | the durable records |
 //! | [`operators`] | other operators' keys |
+//! | [`status`] | what stands between us and each counterparty |
 
 pub mod call;
 mod channel;
@@ -37,6 +38,7 @@ mod refusals;
 mod replay;
 pub mod seal;
 pub mod service;
+pub mod status;
 mod stream;
 pub mod verify;
 

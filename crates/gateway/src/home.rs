@@ -10,6 +10,7 @@
 //! | `journal.sqlite` | the journal; made by `init`, never by a gateway |
 //! | `trust` | the trust file |
 //! | `lock` | held by the process that writes the journal |
+//! | `control.sock` | where a running gateway does what commands ask, mode 0600 |
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -81,6 +82,11 @@ impl Home {
     /// The trust file.
     pub fn trust(&self) -> PathBuf {
         self.directory.join("trust")
+    }
+
+    /// The socket of a running gateway.
+    pub fn control_socket(&self) -> PathBuf {
+        self.directory.join("control.sock")
     }
 
     /// The directory of our manifests.

@@ -10,11 +10,13 @@
 //! | [`evidence`] | records on the wire |
 //! | [`proxy`] | what happens to a message, whatever transport it came by |
 //! | [`config`], [`home`] | the configuration and the operator home |
+//! | [`control`] | what a person asks of a running gateway |
 //! | [`exchange`] | the API between operators |
 //! | [`serve`] | the HTTP listener |
 //! | [`stdio`] | messages over pipes |
 
 pub mod config;
+pub mod control;
 mod error;
 pub mod evidence;
 pub mod exchange;
