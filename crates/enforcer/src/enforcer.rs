@@ -95,6 +95,8 @@ pub(crate) struct Core {
     pub(crate) committer: Committer<JournalWriter>,
     /// Rung when a batch is full.
     pub(crate) batch_full: Notify,
+    /// Rung when records of a counterparty have been taken in.
+    pub(crate) moved: Notify,
     /// What may still be recorded of refusals that strangers cause.
     refusals: Mutex<Allowance>,
 }
@@ -160,6 +162,7 @@ impl Enforcer {
             stream: Mutex::new(stream),
             committer,
             batch_full: Notify::new(),
+            moved: Notify::new(),
             refusals: Mutex::new(Allowance::full()),
         };
         let enforcer = Self {

@@ -15,8 +15,11 @@ use crate::call::{Call, Envelope, MAX_ENVELOPE_RECORDS};
 use crate::channel::Discontinuity;
 use crate::decide::People;
 use crate::enforcer::{Core, Enforcer};
-use crate::error::{Blocked, EnforcerError};
-use crate::journal::{Item, Received};
+use crate::error::EnforcerError;
+use crate::joining::{Gaps, join};
+
+/// Records are missing.
+const CHANNEL_GAP: &str = "channel_gap";
 
 /// Why something that came from another operator is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +31,8 @@ pub(crate) struct Refusal {
 /// An envelope whose records have been parsed and whose signatures have been verified.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
-    counterparty: Option<OperatorName>,
-    records: Vec<(VerifiedRecord, Vec<u8>)>,
+    pub(crate) counterparty: Option<OperatorName>,
+    pub(crate) records: Vec<(VerifiedRecord, Vec<u8>)>,
     pub(crate) salt: Option<Salt>,
     disclosures: Vec<Disclosure>,
     refusal: Option<Refusal>,
@@ -200,7 +203,7 @@ impl Incoming {
             };
             (asked, refusal)
         });
-        let joined = join(core, &counterparty, &self.records)?;
+        let joined = join(core, &counterparty, &self.records, Gaps::Refused)?;
         let Some((asked, refusal)) = request else {
             let refusal = joined.err().unwrap_or_else(|| {
                 Refusal::new(
@@ -294,62 +297,6 @@ fn judge(
     None
 }
 
-/// Takes authentic records into the channel and queues them for the journal, in one step.
-pub(crate) fn join(
-    core: &Core,
-    counterparty: &OperatorName,
-    records: &[(VerifiedRecord, Vec<u8>)],
-) -> Result<Result<(), Refusal>, EnforcerError> {
-    let mut stream = core.stream();
-    let channel = stream.channel(counterparty);
-    let mut received = Vec::new();
-    let mut refused = None;
-    let mut refusal = None;
-    for (record, bytes) in records {
-        let kept = || Received {
-            operator: counterparty.clone(),
-            bytes: bytes.clone(),
-        };
-        match channel.receive(
-            core.identity.kid,
-            record.kid(),
-            record.id(),
-            record.record(),
-        ) {
-            Ok(true) => received.push(kept()),
-            Ok(false) => {}
-            Err(discontinuity) => {
-                let because = Refusal::discontinuity(discontinuity);
-                // A fork is evidence against whoever signed it: it is kept. A gap is not.
-                if !matches!(discontinuity, Discontinuity::Gap { .. }) {
-                    let reason = because.reason.clone();
-                    refused = Some(Item::Refused {
-                        id: record.id(),
-                        reason,
-                        record: kept(),
-                    });
-                }
-                refusal = Some(because);
-                break;
-            }
-        }
-    }
-    let received = (!received.is_empty()).then_some(Item::Received(received));
-    for item in received.into_iter().chain(refused) {
-        // Nobody waits for this ticket: whatever is made because of these records comes after
-        // them in the same queue, and is durable only when they are.
-        if let Err(error) = core.committer.submit(item) {
-            // The channel has moved on, the journal will not: the next record would acknowledge
-            // what is not there.
-            let error = EnforcerError::from(error);
-            stream.blocked = Some(Blocked::Failed(error.to_string()));
-            return Err(error);
-        }
-    }
-    drop(stream);
-    Ok(refusal.map_or(Ok(()), Err))
-}
-
 /// Verifies what came with an answer of `counterparty` and takes it into the channel.
 pub(crate) fn join_answer(
     core: &Core,
@@ -366,7 +313,7 @@ pub(crate) fn join_answer(
             format!("the answer's records are not of {counterparty}"),
         )));
     }
-    join(core, counterparty, &incoming.records)
+    join(core, counterparty, &incoming.records, Gaps::Refused)
 }
 
 impl Enforcer {
@@ -386,7 +333,7 @@ impl Enforcer {
             return Err(refused(refusal));
         }
         let counterparty = incoming.counterparty.ok_or(EnforcerError::Busy)?;
-        join(&self.core, &counterparty, &incoming.records)?.map_err(refused)?;
+        join(&self.core, &counterparty, &incoming.records, Gaps::Wait)?.map_err(refused)?;
         self.core.flush()?;
         Ok(counterparty)
     }
@@ -431,20 +378,43 @@ impl Refusal {
         }
     }
 
-    fn discontinuity(discontinuity: Discontinuity) -> Self {
+    pub(crate) fn discontinuity(discontinuity: Discontinuity) -> Self {
         match discontinuity {
             Discontinuity::Gap { expected } => Self::new(
-                "channel_gap",
+                CHANNEL_GAP,
                 format!("records are missing; the next one expected is {expected}"),
             ),
-            Discontinuity::Fork { sequence } => Self::new(
+            Discontinuity::Fork { sequence, expected } => Self::new(
                 "channel_fork",
-                format!("another record has number {sequence} of this channel"),
+                format!("record {sequence} of this channel is {expected}, and another one came"),
             ),
-            Discontinuity::Acknowledgement => Self::new(
+            Discontinuity::Link { sequence, expected } => Self::new(
+                "channel_fork",
+                match expected {
+                    Some(expected) => format!(
+                        "record {sequence} of this channel must follow {expected}, and does not"
+                    ),
+                    None => "the first record of a channel names one before it".to_owned(),
+                },
+            ),
+            Discontinuity::AcknowledgedUnsent { last } => Self::new(
                 "acknowledgement_invalid",
-                "a record acknowledges one that was never sent".to_owned(),
+                match last {
+                    Some(last) => format!(
+                        "a record acknowledges one that was never sent; the last one sent is {last}"
+                    ),
+                    None => "a record acknowledges one, and none was ever sent".to_owned(),
+                },
+            ),
+            Discontinuity::AcknowledgementReversed { before } => Self::new(
+                "acknowledgement_invalid",
+                format!("a record acknowledges less than {before}, which was acknowledged before"),
             ),
         }
+    }
+
+    /// Whether it is only that records are missing.
+    pub(crate) fn is_gap(&self) -> bool {
+        self.reason.as_str() == CHANNEL_GAP
     }
 }

@@ -16,6 +16,7 @@
 //! | [`ledger`] | budgets |
 //! | [`journal`] | the durable records |
 //! | [`operators`] | other operators' keys |
+//! | [`statements`] | what we say to a counterparty outside of calls |
 //! | [`status`] | what stands between us and each counterparty |
 
 pub mod call;
@@ -24,9 +25,11 @@ pub mod decide;
 mod enforcer;
 pub mod environment;
 mod error;
+mod hold;
 mod identity;
 mod incoming;
 mod input;
+mod joining;
 pub mod journal;
 pub mod ledger;
 pub mod operators;
@@ -38,11 +41,14 @@ mod refusals;
 mod replay;
 pub mod seal;
 pub mod service;
+pub mod statements;
 pub mod status;
 mod stream;
 pub mod verify;
 
+pub use channel::{Gap, Unresolved};
 pub use decide::{Decided, Pending};
 pub use enforcer::{ChannelHeads, Enforcer, Settings, StartReport};
 pub use error::{Blocked, EnforcerError};
+pub use hold::{GAP_WINDOW_MILLIS, Held};
 pub use permit::{Completion, PendingOutcome, Permit};

@@ -15,6 +15,7 @@ use counterfoil_protocol::record::{
 use crate::call::{AnswerCheck, Envelope};
 use crate::enforcer::Enforcer;
 use crate::error::EnforcerError;
+use crate::hold::Held;
 use crate::incoming;
 use crate::journal::Opening;
 
@@ -132,6 +133,12 @@ impl Permit {
             envelope.records.push(Arc::clone(&self.bytes));
         }
         Some(envelope)
+    }
+
+    /// Whether the answer to the call should wait for records that belong before its own: see
+    /// [`Enforcer::hold`].
+    pub fn hold(&self, answer: &Envelope) -> Option<Held> {
+        self.enforcer.hold(answer)
     }
 
     /// Records what became of the call.

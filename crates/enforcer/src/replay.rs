@@ -365,7 +365,7 @@ fn replay_received(
             );
             if !matches!(taken, Ok(true)) {
                 return Err(broken(match taken {
-                    Err(Discontinuity::Acknowledgement) => format!(
+                    Err(Discontinuity::AcknowledgedUnsent { .. }) => format!(
                         "`{}` acknowledges a record that the journal does not hold",
                         row.operator
                     ),

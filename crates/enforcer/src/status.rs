@@ -1,7 +1,11 @@
 //! What stands between us and each counterparty, for people.
 
+use counterfoil_protocol::digest::RecordId;
 use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::numbers::ChannelSequence;
+use counterfoil_protocol::record::Acknowledgement;
 
+use crate::channel::{Gap, Unresolved};
 use crate::enforcer::{ChannelHeads, Enforcer};
 use crate::error::EnforcerError;
 
@@ -22,9 +26,30 @@ pub struct ChannelStatus {
     pub undecided: usize,
     /// How many of its requests we have allowed that have no outcome yet.
     pub executing: usize,
+    /// Our channel sequence at which the present period begins.
+    pub period: ChannelSequence,
+    /// Its last statement.
+    pub statement: Option<Acknowledgement>,
+    /// What is missing of its records while later ones are here.
+    pub gaps: Vec<Gap>,
+    /// How many calls and answers wait for such records.
+    pub waiting: usize,
+    /// Our requests that ended without a word of its to rely on, and what it has said since.
+    pub unresolved: Vec<(RecordId, Unresolved)>,
 }
 
 impl Enforcer {
+    /// The operators that may yet tell what became of requests that have ended here without their
+    /// word: it is worth asking them.
+    pub fn to_resolve(&self) -> Vec<OperatorName> {
+        let stream = self.core.stream();
+        let channels = stream.channels.iter();
+        channels
+            .filter(|(_, channel)| channel.may_be_answered())
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
     /// What stands between us and each counterparty, ascending by name.
     ///
     /// It is answered before this run has begun too: nothing is signed for it.
@@ -40,9 +65,10 @@ impl Enforcer {
                 .channels
                 .iter()
                 .map(|(name, channel)| {
-                    let concerns = stream.open.values().filter(|call| {
-                        call.counterparty.as_ref() == Some(name)
-                    });
+                    let concerns = stream
+                        .open
+                        .values()
+                        .filter(|call| call.counterparty.as_ref() == Some(name));
                     let asked = channel.asked();
                     ChannelStatus {
                         counterparty: name.clone(),
@@ -55,6 +81,15 @@ impl Enforcer {
                         asked,
                         undecided: channel.undecided(),
                         executing: concerns.count().saturating_sub(asked),
+                        period: channel.stated(),
+                        statement: channel.statement(),
+                        gaps: channel.gaps(),
+                        waiting: channel.held,
+                        unresolved: channel
+                            .unresolved()
+                            .iter()
+                            .map(|(id, unresolved)| (*id, *unresolved))
+                            .collect(),
                     }
                 })
                 .collect()
