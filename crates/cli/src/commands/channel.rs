@@ -1,11 +1,18 @@
 //! `counterfoil channel`: what passes between this operator and others.
 
-use clap::Subcommand;
-use counterfoil_gateway::control::{ChannelReport, Status};
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand};
+use counterfoil_durable::file;
+use counterfoil_gateway::control::{self, ChannelReport, Delivery, Status};
 use counterfoil_gateway::exchange::Head;
+use counterfoil_protocol::receipt::Receipt;
+use counterfoil_protocol::record::UnverifiedRecord;
 use serde_json::json;
 
-use crate::answer::{Answer, Problem};
+use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::home::HomeArgument;
 use crate::operate::operate;
 use crate::show;
@@ -18,11 +25,107 @@ Examples:
   counterfoil channel status --home acme
   counterfoil channel status --home acme --json")]
     Status(HomeArgument),
+    /// Close a period with a signed statement: what was sent, what was received, what is open.
+    Statement(MakeStatement),
+    /// Deny that a record, which another operator says is ours, is ours.
+    Deny(Deny),
+}
+
+/// Close a period with a signed statement: what was sent, what was received, what is open.
+///
+/// The statement is a record like any other. The other operator takes it in, at once if it can be
+/// reached, and refuses it if it names records that it never sent.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  counterfoil channel statement --home acme --with globex.example")]
+pub(crate) struct MakeStatement {
+    #[command(flatten)]
+    home: HomeArgument,
+    /// The other operator.
+    #[arg(long, value_name = "OPERATOR")]
+    with: String,
+}
+
+/// Deny that a record, which another operator says is ours, is ours.
+///
+/// Only a record that cannot be ours is denied: it names a key that no manifest of ours lists, or
+/// our journal holds another record in its place. An operator that denies a record of its own can
+/// be convicted with the record and the denial.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  counterfoil channel deny --home globex --with acme.example forged.receipt --reason forged")]
+pub(crate) struct Deny {
+    #[command(flatten)]
+    home: HomeArgument,
+    /// The operator that says it is ours.
+    #[arg(long, value_name = "OPERATOR")]
+    with: String,
+    /// The record, or a receipt of it.
+    #[arg(value_name = "FILE")]
+    record: PathBuf,
+    /// Why, as one word of a-z, 0-9 and `_`.
+    #[arg(long, value_name = "CODE")]
+    reason: String,
 }
 
 pub(crate) fn run(command: &Channel) -> Result<Answer, Problem> {
     match command {
         Channel::Status(home) => status(home),
+        Channel::Statement(command) => statement(command),
+        Channel::Deny(command) => deny(command),
+    }
+}
+
+fn statement(command: &MakeStatement) -> Result<Answer, Problem> {
+    let asked = control::MakeStatement {
+        with: command.with.clone(),
+    };
+    let made = operate(&command.home.layout(), asked)?;
+    let mut text = format!(
+        "statement {} to {}: our records {} to {}, {} open\n",
+        show::short(&made.record),
+        command.with,
+        made.from,
+        made.sequence.saturating_sub(1),
+        made.open
+    );
+    for received in &made.received {
+        text.push_str(&format!(
+            "received up to record {} of stream {}\n",
+            received.sequence,
+            show::short(&received.stream)
+        ));
+    }
+    text.push_str(&delivery(&made.delivery, &command.with));
+    Ok(Answer::good(json!(made), text))
+}
+
+fn deny(command: &Deny) -> Result<Answer, Problem> {
+    let path = command.record.display();
+    let bytes = file::read(&command.record)?;
+    let record = Receipt::parse(&bytes).map_or(bytes, |receipt| receipt.record);
+    UnverifiedRecord::parse(&record).at(format!("{path} is neither a record nor a receipt"))?;
+    let asked = control::Deny {
+        with: command.with.clone(),
+        record: STANDARD.encode(record),
+        reason: command.reason.clone(),
+    };
+    let made = operate(&command.home.layout(), asked)?;
+    let mut text = format!(
+        "denied {} in record {}\n",
+        show::short(&made.denied),
+        show::short(&made.record)
+    );
+    text.push_str(&delivery(&made.delivery, &command.with));
+    Ok(Answer::good(json!(made), text))
+}
+
+fn delivery(delivery: &Delivery, with: &str) -> String {
+    match &delivery.detail {
+        None => format!("{with} has it\n"),
+        Some(detail) => format!("{with} does not have it yet: {detail}\n"),
     }
 }
 
@@ -64,8 +167,40 @@ fn describe(channel: &ChannelReport) -> String {
         ("asked", channel.asked),
         ("undecided", channel.undecided),
         ("executing", channel.executing),
+        ("waiting", channel.waiting),
     ] {
         line(name, count.to_string());
     }
+    for gap in &channel.gaps {
+        line(
+            "gap",
+            format!(
+                "record {} of stream {} is missing, {} later ones are here",
+                gap.expected,
+                show::short(&gap.stream),
+                gap.ahead
+            ),
+        );
+    }
+    for request in &channel.unresolved {
+        let said = match (&request.verdict, &request.status) {
+            (None, _) => "nothing".to_owned(),
+            (Some(verdict), None) => verdict.clone(),
+            (Some(verdict), Some(status)) => format!("{verdict}, {status}"),
+        };
+        line(
+            "unresolved",
+            format!(
+                "request {}: {} says {said}",
+                show::short(&request.request),
+                channel.counterparty
+            ),
+        );
+    }
+    line("period", format!("since our record {}", channel.period));
+    line(
+        "statement",
+        channel.statement.as_ref().map_or("none".to_owned(), head),
+    );
     text
 }

@@ -18,7 +18,10 @@ use counterfoil_enforcer::Enforcer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::channel::{ChannelReport, Status};
+pub use self::channel::{
+    ChannelReport, Delivery, DenialReport, Deny, GapReport, MakeStatement, StatementReport, Status,
+    UnresolvedReport,
+};
 pub use self::client::{Asked, ask};
 pub use self::error::ControlError;
 pub use self::server::Server;

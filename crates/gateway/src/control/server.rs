@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{ControlError, MAX_BODY, Operated, Operation, Status};
+use super::{ControlError, Deny, MAX_BODY, MakeStatement, Operated, Operation, Status};
 use crate::error::GatewayError;
 use crate::home::Home;
 use crate::proxy::Gate;
@@ -28,7 +28,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// All operations.
 fn routes() -> Routes {
-    Routes::default().with::<Status>()
+    Routes::default()
+        .with::<Status>()
+        .with::<MakeStatement>()
+        .with::<Deny>()
 }
 
 /// The socket of a running gateway. Only its owner may use it.
@@ -78,7 +81,10 @@ impl Server {
         // Nobody can connect any more; who is connected still gets an answer.
         let _ = fs::remove_file(&self.path);
         self.stop.send_replace(true);
-        if tokio::time::timeout(STOP_LIMIT, &mut self.task).await.is_err() {
+        if tokio::time::timeout(STOP_LIMIT, &mut self.task)
+            .await
+            .is_err()
+        {
             self.task.abort();
         }
     }

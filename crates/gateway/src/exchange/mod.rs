@@ -14,6 +14,6 @@ mod wire;
 
 pub use self::client::{ExchangeClient, Signer};
 pub use self::errands::Errands;
-pub(crate) use self::errands::PUSH_FROM;
+pub(crate) use self::errands::{PUSH_FROM, push};
 pub(crate) use self::server::{Exchange, router};
 pub use self::wire::{ChannelHeads, Head};

@@ -284,6 +284,7 @@ async fn post(
         (Via::Command(sessions), read) => sessions.post(proxy, headers, read).await,
         (Via::Url(line), ClientMessage::Pass(message)) => line.pass(proxy, headers, message).await,
         (Via::Url(line), ClientMessage::Request(request)) => {
+            proxy.in_order(&request).await;
             match proxy.decide(request).durable().await {
                 Verdict::Answer(answer) => json(StatusCode::OK, answer),
                 Verdict::Unrecorded(answer) => unrecorded(answer),

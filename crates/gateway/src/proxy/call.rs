@@ -7,7 +7,7 @@ use counterfoil_protocol::record::OutcomeStatus;
 
 use super::Direction;
 use super::answer::{Asked, with_evidence};
-use super::decide::CHANNEL_GAP;
+use super::order::fill;
 use crate::evidence;
 use crate::exchange::Errands;
 use crate::message::json::Kind;
@@ -24,6 +24,25 @@ pub struct OpenCall {
     direction: Direction,
     errands: Option<Errands>,
     sent: bool,
+}
+
+/// Another operator's answer, and what it carried.
+struct Taken {
+    clean: Message,
+    envelope: Option<Envelope>,
+}
+
+impl Taken {
+    fn of(message: Message) -> Result<Self, SpliceError> {
+        let taken = splice::take(message)?;
+        let envelope = taken
+            .evidence
+            .map(|value| evidence::decode(&value).unwrap_or_default());
+        Ok(Self {
+            clean: taken.message,
+            envelope,
+        })
+    }
 }
 
 /// Whether a call that got no answer was executed.
@@ -76,8 +95,27 @@ impl OpenCall {
     pub fn answered(self, message: Message) -> Answering {
         match self.direction {
             Direction::Local | Direction::Incoming => self.answered_by_tool(message),
-            Direction::Outgoing(_) => self.answered_by_operator(message),
+            Direction::Outgoing(_) => self.answered_by_operator(Taken::of(message)),
         }
+    }
+
+    /// As [`OpenCall::answered`], for answers that may come from another operator: waits for a
+    /// while for records that belong before those of the answer.
+    pub async fn answered_in_order(self, message: Message) -> Answering {
+        if !matches!(self.direction, Direction::Outgoing(_)) {
+            return self.answered(message);
+        }
+        let taken = Taken::of(message);
+        if let Ok(Taken {
+            envelope: Some(envelope),
+            ..
+        }) = &taken
+            && let Some(permit) = &self.permit
+            && let Some(held) = permit.hold(envelope)
+        {
+            fill(held, self.errands.as_ref()).await;
+        }
+        self.answered_by_operator(taken)
     }
 
     /// There is no answer: the agent gets this error instead.
@@ -116,14 +154,9 @@ impl OpenCall {
         self.answering(outcome, message.bytes().clone())
     }
 
-    fn answered_by_operator(mut self, message: Message) -> Answering {
-        let (clean, envelope) = match splice::take(message) {
-            Ok(taken) => {
-                let envelope = taken
-                    .evidence
-                    .map(|value| evidence::decode(&value).unwrap_or_default());
-                (taken.message, envelope)
-            }
+    fn answered_by_operator(mut self, taken: Result<Taken, SpliceError>) -> Answering {
+        let Taken { clean, envelope } = match taken {
+            Ok(taken) => taken,
             Err(error) => {
                 let reason = format!("the answer is not attested and is withheld: {error}");
                 let answer = self.asked.withheld(error.code(), &reason);
@@ -136,6 +169,9 @@ impl OpenCall {
         };
         match permit.complete_with_answer(envelope.as_ref(), result) {
             Ok((check, pending)) => {
+                if let AnswerCheck::Invalid { .. } = &check {
+                    self.look_after(OutcomeStatus::EvidenceInvalid);
+                }
                 let answer = self.deliverable(&check, &clean);
                 self.answering(Ok(pending), answer)
             }
@@ -159,11 +195,6 @@ impl OpenCall {
                 reason,
                 explanation,
             } => {
-                if let (CHANNEL_GAP, Some(errands), Direction::Outgoing(operator)) =
-                    (reason.as_str(), &self.errands, &self.direction)
-                {
-                    errands.fetch(operator);
-                }
                 let mut text = format!("the answer is not attested and is withheld: {explanation}");
                 if let Some(code) = stated_code(clean) {
                     text.push_str(&format!(
@@ -177,8 +208,24 @@ impl OpenCall {
 
     fn settle(&mut self, completion: Completion<'_>) -> Result<PendingOutcome, EnforcerError> {
         match self.permit.take() {
-            Some(permit) => permit.complete(completion),
+            Some(permit) => {
+                let outcome = permit.complete(completion);
+                self.look_after(completion.status);
+                outcome
+            }
             None => Err(EnforcerError::NotFound("the call is over".to_owned())),
+        }
+    }
+
+    /// What became of a call that went unanswered, or badly answered, is asked for later.
+    fn look_after(&self, status: OutcomeStatus) {
+        if matches!(
+            status,
+            OutcomeStatus::Unknown | OutcomeStatus::EvidenceInvalid
+        ) && let (Some(errands), Direction::Outgoing(operator)) =
+            (&self.errands, &self.direction)
+        {
+            errands.resolve(operator);
         }
     }
 
@@ -213,6 +260,7 @@ impl Drop for OpenCall {
         if let Err(error) = permit.complete(unknown) {
             tracing::warn!(%error, "the outcome of an abandoned call could not be recorded");
         }
+        self.look_after(OutcomeStatus::Unknown);
     }
 }
 

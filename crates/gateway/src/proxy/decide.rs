@@ -57,7 +57,8 @@ pub struct Forward {
 }
 
 impl Proxy {
-    /// Starts deciding a request. Calls come in this order into the stream of records.
+    /// Starts deciding a request. What comes from another operator goes through
+    /// [`Proxy::in_order`] before. Calls come in this order into the stream of records.
     pub fn decide(&self, request: Box<Request>) -> Deciding {
         let pending = match &self.gate {
             Gate::Refusing { code, detail } => {

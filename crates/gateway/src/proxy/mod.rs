@@ -15,6 +15,7 @@
 mod answer;
 mod call;
 mod decide;
+mod order;
 mod read;
 
 use std::sync::atomic::{AtomicU8, Ordering};

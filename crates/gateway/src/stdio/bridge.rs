@@ -321,7 +321,7 @@ impl<W: Write> Ends<W> {
             Reply::Events { mut events, .. } => self.find(message, &mut events).await?,
         };
         match open.take() {
-            Some(call) => Ok(call.answered(answer).durable().await),
+            Some(call) => Ok(call.answered_in_order(answer).await.durable().await),
             None => Err(NoReply::Lost("the call is over".to_owned())),
         }
     }
