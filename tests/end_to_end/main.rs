@@ -16,6 +16,7 @@ mod agent;
 mod binaries;
 mod channel;
 mod configuration;
+mod contract;
 mod crashes;
 mod demo;
 mod documentation;

@@ -65,6 +65,7 @@ fn run(callers: usize, decisions: usize) {
         backlog_limit: None,
         batch_records: 1024,
         operators: Arc::new(Operators::default()),
+        contracts: Default::default(),
         environment,
     })
     .unwrap();

@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// What passes between this operator and others.
     #[command(subcommand)]
     Channel(commands::channel::Channel),
+    /// Contracts with other operators: what may be asked for, and with which evidence.
+    #[command(subcommand)]
+    Contract(commands::contract::Contract),
     /// Get receipts, and look into them.
     #[command(subcommand)]
     Receipt(commands::receipt::Receipt),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use counterfoil_durable::lock::DirectoryLock;
+use counterfoil_enforcer::contract::ContractSettings;
 use counterfoil_enforcer::environment::Environment;
 use counterfoil_enforcer::operators::Operators;
 use counterfoil_enforcer::publish::LogClient as PublishClient;
@@ -21,6 +22,7 @@ use counterfoil_gateway::proxy::Gate;
 use counterfoil_policy::{PolicyError, PolicySet};
 use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::ReasonCode;
+use counterfoil_protocol::trust::Trust;
 use tokio::task::JoinHandle;
 
 use crate::answer::{OrProblem as _, Problem};
@@ -149,6 +151,7 @@ pub(crate) fn look(home: &Home, config: &Config) -> Result<Enforcer, Problem> {
         read_key(&home.enforcer_key())?,
         PolicySet::load(&home.policy())?,
         Arc::new(operators),
+        &trust,
     );
     Ok(Enforcer::open_idle(settings)?.0)
 }
@@ -159,6 +162,7 @@ fn settings(
     key: SigningKey,
     policy: PolicySet,
     operators: Arc<Operators>,
+    trust: &Trust,
 ) -> Settings {
     Settings {
         operator: config.operator.clone(),
@@ -171,6 +175,10 @@ fn settings(
         backlog_limit: config.log.as_ref().map(|log| log.backlog_records),
         batch_records: config.batch_records,
         operators,
+        contracts: ContractSettings {
+            required: config.contract_required(),
+            trust: Some(trust.clone()),
+        },
         environment: Environment::system(),
     }
 }
@@ -190,7 +198,8 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Re
         .map(|log| PublishClient::new(log.url.as_str()))
         .transpose()?;
     let operators = Arc::clone(refresh.operators());
-    let (enforcer, report) = Enforcer::open(settings(home, config, key, policy, operators))?;
+    let (enforcer, report) =
+        Enforcer::open(settings(home, config, key, policy, operators, &trust))?;
     tracing::info!(
         operator = %config.operator,
         key = %enforcer.kid(),

@@ -9,8 +9,10 @@ use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::{ChannelSequence, UnixMillis};
 use counterfoil_protocol::record::{Acknowledgement, Body, Event};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::contract::ContractSettings;
+use crate::contract::evidence::Progress;
 use crate::environment::Environment;
 use crate::error::{Blocked, EnforcerError};
 use crate::identity::SigningIdentity;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub batch_records: u64,
     /// The operators it may deal with.
     pub operators: Arc<Operators>,
+    /// What the configuration says about contracts.
+    pub contracts: ContractSettings,
     /// Time and randomness.
     pub environment: Environment,
 }
@@ -91,12 +95,15 @@ pub(crate) struct Core {
     pub(crate) freshness_millis: u64,
     pub(crate) backlog_limit: Option<u64>,
     pub(crate) batch_records: u64,
+    pub(crate) contracts: ContractSettings,
     stream: Mutex<Stream>,
     pub(crate) committer: Committer<JournalWriter>,
     /// Rung when a batch is full.
     pub(crate) batch_full: Notify,
     /// Rung when records of a counterparty have been taken in.
     pub(crate) moved: Notify,
+    /// How far our records are sealed and logged.
+    pub(crate) progress: watch::Sender<Progress>,
     /// What may still be recorded of refusals that strangers cause.
     refusals: Mutex<Allowance>,
 }
@@ -139,7 +146,13 @@ impl Enforcer {
             )));
         }
         let ledger = Ledger::new(settings.budgets)?;
-        let mut stream = replay::replay(&reader, settings.key.public(), &owner, ledger)?;
+        let mut stream = replay::replay(
+            &reader,
+            settings.key.public(),
+            &owner,
+            settings.policy.as_ref(),
+            ledger,
+        )?;
         let records = stream.next.get();
         let unresolved = stream.open.len() as u64;
         stream.blocked = Some(Blocked::LogUnconfirmed("not asked yet".to_owned()));
@@ -159,6 +172,11 @@ impl Enforcer {
             freshness_millis: settings.freshness_millis,
             backlog_limit: settings.backlog_limit,
             batch_records: settings.batch_records.max(1),
+            contracts: settings.contracts,
+            progress: watch::Sender::new(Progress {
+                unsealed: stream.unsealed,
+                unlogged: stream.unlogged,
+            }),
             stream: Mutex::new(stream),
             committer,
             batch_full: Notify::new(),
@@ -357,6 +375,14 @@ impl Core {
             Allowed::No => {}
         }
         Err(EnforcerError::TooManyRefusals)
+    }
+
+    /// Tells whoever waits for it how far our records have come.
+    pub(crate) fn note_progress(&self, stream: &Stream) {
+        self.progress.send_replace(Progress {
+            unsealed: stream.unsealed,
+            unlogged: stream.unlogged,
+        });
     }
 
     /// Waits until everything queued so far is durable.

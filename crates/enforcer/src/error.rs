@@ -51,6 +51,14 @@ pub enum EnforcerError {
         /// Why, for people.
         explanation: String,
     },
+    /// A contract cannot be proposed, accepted or ended.
+    #[error("contract: {detail} ({code})")]
+    Contract {
+        /// A stable code for machines.
+        code: &'static str,
+        /// What is wrong, for people.
+        detail: String,
+    },
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
@@ -73,6 +81,7 @@ impl EnforcerError {
             Self::Protocol(failure) => failure.code().as_str(),
             Self::Log(_) => "log_unavailable",
             Self::Refused { .. } => "evidence_refused",
+            Self::Contract { code, .. } => code,
             Self::NotFound(_) => "not_found",
         }
     }

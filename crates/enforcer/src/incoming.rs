@@ -2,17 +2,18 @@
 //!
 //! Spec: mcp §5 (the checks, in order, and their reason codes).
 
-use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, Salt};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId, Salt};
 use counterfoil_protocol::disclosure::{DisclosedField, Disclosure};
 use counterfoil_protocol::level::Level;
 use counterfoil_protocol::names::{OperatorName, PrincipalName, ReasonCode, SessionName};
 use counterfoil_protocol::numbers::UnixMillis;
 use counterfoil_protocol::record::{
-    Acknowledgement, Body, DecidedRequest, Request, UnverifiedRecord, VerifiedRecord,
+    Acknowledgement, Body, DecidedRequest, Record, Request, UnverifiedRecord, VerifiedRecord,
 };
 
 use crate::call::{Call, Envelope, MAX_ENVELOPE_RECORDS};
 use crate::channel::Discontinuity;
+use crate::contract;
 use crate::decide::People;
 use crate::enforcer::{Core, Enforcer};
 use crate::error::EnforcerError;
@@ -35,6 +36,7 @@ pub(crate) struct Incoming {
     pub(crate) records: Vec<(VerifiedRecord, Vec<u8>)>,
     pub(crate) salt: Option<Salt>,
     disclosures: Vec<Disclosure>,
+    receipt: Option<Vec<u8>>,
     refusal: Option<Refusal>,
 }
 
@@ -48,6 +50,40 @@ pub(crate) struct Arrival {
     /// The request that is to be decided; none when it is not authentic or was decided before.
     pub(crate) request: Option<DecidedRequest>,
     pub(crate) refusal: Option<Refusal>,
+    /// What came, when it is an authentic request.
+    pub(crate) came: Option<Came>,
+}
+
+/// An authentic request, and what came with it.
+#[derive(Debug)]
+pub(crate) struct Came {
+    pub(crate) id: RecordId,
+    pub(crate) record: Record,
+    /// What opens digests of it.
+    pub(crate) opened: Vec<Disclosure>,
+    pub(crate) receipt: Option<Vec<u8>>,
+}
+
+impl Came {
+    /// The contract that the request names.
+    pub(crate) const fn contract(&self) -> Option<ContentDigest> {
+        self.record.contract()
+    }
+}
+
+/// Those of the disclosures that open digests of a record.
+pub(crate) fn opened<'a>(
+    record: &VerifiedRecord,
+    disclosures: &'a [Disclosure],
+) -> Vec<&'a Disclosure> {
+    let held = |field| record.record().disclosable(field);
+    let mut opened: Vec<&Disclosure> = disclosures
+        .iter()
+        .filter(|disclosure| held(disclosure.field) == Some(disclosure.digest()))
+        .collect();
+    opened.sort_by_key(|disclosure| disclosure.field);
+    opened.dedup_by_key(|disclosure| disclosure.field);
+    opened
 }
 
 /// Parses and verifies what came with a call. Takes no lock for long.
@@ -62,6 +98,7 @@ pub(crate) fn check(core: &Core, envelope: Option<&Envelope>) -> Incoming {
     };
     incoming.salt = envelope.salt;
     incoming.disclosures.clone_from(&envelope.disclosures);
+    incoming.receipt.clone_from(&envelope.receipt);
     if let Err(refusal) = incoming.verify(core, envelope) {
         incoming.refusal = Some(refusal);
     }
@@ -167,6 +204,24 @@ impl Incoming {
         }
     }
 
+    /// The request with what came along, once its signature is beyond doubt.
+    fn came(self) -> Option<Came> {
+        let opened = {
+            let (record, _) = self.request()?;
+            opened(record, &self.disclosures)
+                .into_iter()
+                .cloned()
+                .collect()
+        };
+        let (record, _) = self.records.last()?;
+        Some(Came {
+            id: record.id(),
+            record: record.record().clone(),
+            opened,
+            receipt: self.receipt,
+        })
+    }
+
     /// Takes the records into their channel and judges the call they came with.
     pub(crate) fn arrive(
         self,
@@ -182,6 +237,7 @@ impl Incoming {
                 stream: None,
                 request: None,
                 refusal: Some(refusal),
+                came: None,
             });
         }
         let Some(counterparty) = self.counterparty.clone() else {
@@ -191,6 +247,7 @@ impl Incoming {
                 stream: None,
                 request: None,
                 refusal: Some(refusal),
+                came: None,
             });
         };
         let stream = self.records.last().map(|(record, _)| record.kid());
@@ -216,6 +273,7 @@ impl Incoming {
                 stream,
                 request: None,
                 refusal: Some(refusal),
+                came: None,
             });
         };
         let first_time = core.stream().channel(&counterparty).claim(asked);
@@ -237,6 +295,7 @@ impl Incoming {
             stream,
             request,
             refusal,
+            came: self.came(),
         })
     }
 }
@@ -334,6 +393,9 @@ impl Enforcer {
         }
         let counterparty = incoming.counterparty.ok_or(EnforcerError::Busy)?;
         join(&self.core, &counterparty, &incoming.records, Gaps::Wait)?.map_err(refused)?;
+        if let Some((last, _)) = incoming.records.last() {
+            contract::take_disclosures(&self.core, &counterparty, last, &incoming.disclosures)?;
+        }
         self.core.flush()?;
         Ok(counterparty)
     }
@@ -364,8 +426,7 @@ impl Enforcer {
             .collect();
         Ok(Envelope {
             records,
-            salt: None,
-            disclosures: Vec::new(),
+            ..Envelope::default()
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Taking authentic records of another operator into their channel and into the journal. Spec: mcp
 //! §4.1.
 
-use counterfoil_protocol::digest::RecordId;
+use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::ChannelSequence;
-use counterfoil_protocol::record::VerifiedRecord;
+use counterfoil_protocol::record::{Body, Record, UnverifiedRecord, VerifiedRecord};
 
 use crate::channel::{Channel, Discontinuity};
 use crate::enforcer::Core;
@@ -28,6 +28,7 @@ pub(crate) fn join(
     records: &[(VerifiedRecord, Vec<u8>)],
     gaps: Gaps,
 ) -> Result<Result<(), Refusal>, EnforcerError> {
+    let arrived = core.environment.clock.now();
     let mut stream = core.stream();
     let channel = stream.channel(counterparty);
     let mut joining = Joining::default();
@@ -52,7 +53,11 @@ pub(crate) fn join(
     let kept = |bytes: Vec<u8>| Received {
         operator: counterparty.clone(),
         bytes,
+        arrived,
     };
+    for (id, kid, record) in joining.controls.drain(..) {
+        stream.note_received(counterparty, kid, id, &record, arrived);
+    }
     let moved = !joining.received.is_empty();
     let received: Vec<Received> = joining.received.into_iter().map(kept).collect();
     let received = moved.then_some(Item::Received(received));
@@ -89,6 +94,8 @@ fn gap_before(channel: &Channel, record: &VerifiedRecord) -> Option<ChannelSeque
 #[derive(Default)]
 struct Joining {
     received: Vec<Vec<u8>>,
+    /// What the counterparty says about the channel, and so about contracts.
+    controls: Vec<(RecordId, KeyThumbprint, Record)>,
     refused: Vec<(RecordId, ReasonCode, Vec<u8>)>,
     refusal: Option<Refusal>,
 }
@@ -106,7 +113,14 @@ impl Joining {
             Ok(false) => Ok(()),
             Ok(true) => {
                 self.received.push(bytes.to_vec());
+                self.note(record.id(), record.kid(), record.record());
                 let linked = channel.link_up(own, record.kid());
+                for bytes in &linked.received {
+                    // They were parsed and verified when they came.
+                    if let Ok(record) = UnverifiedRecord::parse(bytes) {
+                        self.note(record.id(), record.kid(), record.unverified_content());
+                    }
+                }
                 self.received.extend(linked.received);
                 if let Some((id, bytes, discontinuity)) = linked.refused {
                     let because = Refusal::discontinuity(discontinuity);
@@ -116,6 +130,12 @@ impl Joining {
             }
             Err(Discontinuity::Gap { .. }) => channel.hold(record, bytes),
             Err(discontinuity) => Err(discontinuity),
+        }
+    }
+
+    fn note(&mut self, id: RecordId, kid: KeyThumbprint, record: &Record) {
+        if matches!(record.body, Body::Channel(_)) {
+            self.controls.push((id, kid, record.clone()));
         }
     }
 

@@ -13,6 +13,7 @@
 //! | [`policy`] | what is asked of a policy engine |
 //! | [`call`] | what the enforcer is asked and what it answers |
 //! | [`decide`], [`permit`] | a call's life |
+//! | [`contract`] | what operators agreed on, and holding calls against it |
 //! | [`ledger`] | budgets |
 //! | [`journal`] | the durable records |
 //! | [`operators`] | other operators' keys |
@@ -21,6 +22,7 @@
 
 pub mod call;
 mod channel;
+pub mod contract;
 pub mod decide;
 mod enforcer;
 pub mod environment;

@@ -277,6 +277,7 @@ impl Publisher {
             .await?;
         let mut stream = core.stream();
         stream.unlogged = Sequence::new(batch.first.get().saturating_add(batch.count));
+        core.note_progress(&stream);
         if stream.beacon.is_none_or(|known| known.size <= beacon.size) {
             stream.beacon = Some(beacon);
         }

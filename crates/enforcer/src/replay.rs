@@ -20,10 +20,12 @@ use counterfoil_protocol::record::{
 use counterfoil_tlog::tlog_proof::TlogProof;
 
 use crate::channel::Discontinuity;
+use crate::contract;
 use crate::enforcer::Core;
 use crate::error::EnforcerError;
 use crate::journal::{BatchRow, Identity, JournalReader, Slot};
 use crate::ledger::Ledger;
+use crate::policy::Policy;
 use crate::stream::Stream;
 
 /// How many rows are read at a time.
@@ -44,12 +46,14 @@ pub(crate) fn replay(
     reader: &JournalReader,
     key: &PublicKey,
     identity: &Identity,
+    policy: &dyn Policy,
     ledger: Ledger,
 ) -> Result<Stream, EnforcerError> {
     replay_with(
         reader,
         key,
         identity,
+        policy,
         ledger,
         Signatures::Sufficient,
         &mut |_| (),
@@ -61,6 +65,7 @@ pub(crate) fn replay_with(
     reader: &JournalReader,
     key: &PublicKey,
     identity: &Identity,
+    policy: &dyn Policy,
     ledger: Ledger,
     signatures: Signatures,
     progress: &mut dyn FnMut(u64),
@@ -103,7 +108,7 @@ pub(crate) fn replay_with(
             } else {
                 Slot::filled(bytes)
             };
-            stream.note(record.id(), content, &slot);
+            stream.note(identity.kid, record.id(), content, &slot);
             stream.previous = Some(record.id());
             stream.next = sequence.next().ok_or(EnforcerError::Exhausted)?;
         }
@@ -116,6 +121,7 @@ pub(crate) fn replay_with(
     }
     (stream.unsealed, stream.unlogged) = batches.finish(stream.next)?;
     replay_received(reader, identity.kid, &mut stream)?;
+    replay_terms(reader, policy, &mut stream)?;
     check_acknowledged(&stream, &acknowledged)?;
     stream.beacon = newest_beacon(reader)?;
     Ok(stream)
@@ -363,7 +369,15 @@ fn replay_received(
                 record.id(),
                 record.unverified_content(),
             );
-            if !matches!(taken, Ok(true)) {
+            if matches!(taken, Ok(true)) {
+                stream.note_received(
+                    &row.operator,
+                    record.kid(),
+                    record.id(),
+                    record.unverified_content(),
+                    row.arrived,
+                );
+            } else {
                 return Err(broken(match taken {
                     Err(Discontinuity::AcknowledgedUnsent { .. }) => format!(
                         "`{}` acknowledges a record that the journal does not hold",
@@ -376,6 +390,20 @@ fn replay_received(
                 }));
             }
         }
+    }
+    Ok(())
+}
+
+/// Takes in the terms of contracts, which no record holds.
+fn replay_terms(
+    reader: &JournalReader,
+    policy: &dyn Policy,
+    stream: &mut Stream,
+) -> Result<(), EnforcerError> {
+    for (counterparty, disclosure) in reader.terms()? {
+        let text = contract::read(&disclosure, policy)
+            .map_err(|failure| broken(format!("the terms of a contract: {failure}")))?;
+        contract::open(stream, &counterparty, disclosure.digest(), text);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use counterfoil_protocol::numbers::{Sequence, UnixMillis};
 use counterfoil_protocol::record::{Beacon, Body, PreparedRecord, Record, Reservation, Verdict};
 
 use crate::channel::Channel;
+use crate::contract::{By, Contracts, Said};
 use crate::error::{Blocked, EnforcerError};
 use crate::identity::SigningIdentity;
 use crate::journal::{Item, JournalWriter, Opening, Slot};
@@ -27,6 +28,7 @@ pub(crate) struct Stream {
     pub(crate) last_time: UnixMillis,
     pub(crate) channels: BTreeMap<OperatorName, Channel>,
     pub(crate) ledger: Ledger,
+    pub(crate) contracts: Contracts,
     /// Allowed calls without an outcome.
     pub(crate) open: HashMap<RecordId, OpenCall>,
     /// The first record that is in no sealed batch.
@@ -75,6 +77,7 @@ impl Stream {
             last_time: UnixMillis::new(0),
             channels: BTreeMap::new(),
             ledger,
+            contracts: Contracts::default(),
             open: HashMap::new(),
             unsealed: Sequence::new(0),
             unlogged: Sequence::new(0),
@@ -142,7 +145,7 @@ impl Stream {
         self.next = after;
         self.previous = Some(id);
         self.last_time = time;
-        self.note(id, &record, &slot);
+        self.note(identity.kid, id, &record, &slot);
         Ok(Appended {
             id,
             sequence,
@@ -153,7 +156,19 @@ impl Stream {
     }
 
     /// Takes a record of ours into the derived state: while appending, and while replaying.
-    pub(crate) fn note(&mut self, id: RecordId, record: &Record, slot: &Arc<Slot>) {
+    pub(crate) fn note(
+        &mut self,
+        own: KeyThumbprint,
+        id: RecordId,
+        record: &Record,
+        slot: &Arc<Slot>,
+    ) {
+        if let Body::Channel(control) = &record.body {
+            let said = Said::of(id, own, record.sequence, control, record.time, record.time);
+            let counterparty = &control.channel.counterparty;
+            self.contracts
+                .note(By::Us, counterparty, said, &control.event);
+        }
         if let Some(link) = record.channel() {
             let counterparty = link.counterparty.clone();
             self.channel(&counterparty)
@@ -177,6 +192,25 @@ impl Stream {
                     reservations: record.reservations().to_vec(),
                 },
             );
+        }
+    }
+}
+
+impl Stream {
+    /// Takes in what a record of the counterparty's, which continues its channel, says beside
+    /// continuing it. `arrived` is when it came, by our clock.
+    pub(crate) fn note_received(
+        &mut self,
+        counterparty: &OperatorName,
+        stream: KeyThumbprint,
+        id: RecordId,
+        record: &Record,
+        arrived: UnixMillis,
+    ) {
+        if let Body::Channel(control) = &record.body {
+            let said = Said::of(id, stream, record.sequence, control, record.time, arrived);
+            self.contracts
+                .note(By::Them, counterparty, said, &control.event);
         }
     }
 }

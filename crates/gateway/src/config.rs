@@ -35,6 +35,9 @@
 //! message_bytes = 4194304
 //! # After how long a call without an answer is given up, in seconds.
 //! call_seconds = 600
+//! # How long a request waits for its evidence where a contract asks for it before the call, in
+//! # seconds. It must be well below what the other side allows as `freshness_seconds`.
+//! evidence_seconds = 30
 //! # Web origins that may use the gateway from a browser, beside its own address.
 //! origins = []
 //!
@@ -67,8 +70,12 @@
 //! # command = ["node", "server.js"]
 //! # The operator behind whose gateway it stands. Evidence travels with the calls then.
 //! operator = "globex.example"
+//! # Whether calls need a contract between the operators: "required", or "if_agreed", as soon as
+//! # they have agreed on one.
+//! contract = "if_agreed"
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -134,6 +141,8 @@ pub struct Gateway {
     pub message_bytes: usize,
     /// After how long a call without an answer is given up.
     pub call_limit: Duration,
+    /// How long a request waits for its evidence where a contract asks for it before the call.
+    pub evidence_limit: Duration,
     /// Web origins that may use the gateway, beside its own address.
     pub origins: Vec<String>,
 }
@@ -156,6 +165,8 @@ pub struct Server {
     pub direction: Direction,
     /// How it is reached.
     pub upstream: Upstream,
+    /// Whether its calls need a contract even if the operators never agreed on one.
+    pub contract_required: bool,
 }
 
 /// How a server is reached.
@@ -211,6 +222,15 @@ impl Config {
             .ok_or_else(|| GatewayError::UnknownServer {
                 name: name.to_owned(),
             })
+    }
+
+    /// The servers whose calls need a contract even if the operators never agreed on one.
+    pub fn contract_required(&self) -> BTreeSet<ServerName> {
+        let servers = self.servers.iter();
+        servers
+            .filter(|server| server.contract_required)
+            .map(|server| server.name.clone())
+            .collect()
     }
 
     /// The address of the exchange API, as it goes into the manifest.

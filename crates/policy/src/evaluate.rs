@@ -1,6 +1,7 @@
 //! One evaluation: input, Cedar request, verdict. Whatever goes wrong is a deny.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use cedar_policy::{
     AuthorizationError, Context, Decision, Entities, Entity, EntityId, EntityUid, Request,
@@ -17,6 +18,9 @@ use crate::json::Json;
 use crate::rules::Rule;
 use crate::schema::{TOOL_VERB, is_verb};
 use crate::set::{Action, PolicySet};
+
+/// What the admission policies of a contract are called in errors.
+const ADMISSION_NAME: &str = "admission.cedar";
 
 /// The reason codes that do not come from a policy, checked once at load.
 #[derive(Debug)]
@@ -75,6 +79,13 @@ impl Policy for PolicySet {
 
     fn digest(&self) -> ContentDigest {
         self.set_digest()
+    }
+
+    fn admission(&self, text: &str) -> Result<Arc<dyn Policy>, String> {
+        match self.with_policies(ADMISSION_NAME, text) {
+            Ok(set) => Ok(Arc::new(set)),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 

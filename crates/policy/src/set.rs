@@ -66,6 +66,15 @@ impl PolicySet {
         Self::new(Sources::new(files)?)
     }
 
+    /// A set of other policies over the same schema.
+    pub(crate) fn with_policies(&self, name: &str, text: &str) -> Result<Self, PolicyError> {
+        let schema = self.sources.schema()?;
+        Self::from_sources(vec![
+            (schema.name.to_owned(), schema.text.as_bytes().to_vec()),
+            (name.to_owned(), text.as_bytes().to_vec()),
+        ])
+    }
+
     /// The files it was loaded from, sorted by the bytes of their names. Loaded again with
     /// [`PolicySet::from_sources`] by the same version of this crate, they give the same digest
     /// and the same evaluations.

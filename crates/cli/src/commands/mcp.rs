@@ -59,7 +59,8 @@ pub(crate) fn run(command: &Mcp) -> Result<Answer, Problem> {
             session: Some(session()?),
         },
         config.gateway.message_bytes,
-    );
+    )
+    .with_evidence_limit(config.gateway.evidence_limit);
     let limits = Limits {
         call: config.gateway.call_limit,
         exit: EXIT_LIMIT,
@@ -103,6 +104,7 @@ fn server(command: &Mcp, config: &Config) -> Result<Server, Problem> {
     if let Some(program) = Command::new(command.command.iter().cloned()) {
         let name = command.server.as_deref().unwrap_or("local");
         return Ok(Server {
+            contract_required: false,
             name: ServerName::new(name)?,
             direction: Direction::Local,
             upstream: Upstream::Command(program),

@@ -2,6 +2,7 @@
 
 pub(crate) mod channel;
 pub(crate) mod completions;
+pub(crate) mod contract;
 pub(crate) mod demo;
 pub(crate) mod gateway;
 pub(crate) mod init;
@@ -22,6 +23,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Answer, Problem> {
     match &arguments.command {
         Command::Channel(command) => channel::run(command),
         Command::Completions(command) => completions::run(command),
+        Command::Contract(command) => contract::run(command),
         Command::Demo(command) => demo::run(command, json),
         Command::Gateway(command) => gateway::run(command, json),
         Command::Init(command) => init::run(command),

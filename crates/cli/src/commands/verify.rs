@@ -136,7 +136,7 @@ pub(crate) fn read_trust(path: &Path) -> Result<Trust, Problem> {
         .or_next("a trust file has `log`, `witness`, `group`, `quorum` and `operator` lines")
 }
 
-fn most_that_can_be_shown(trust: &Trust) -> Level {
+pub(crate) fn most_that_can_be_shown(trust: &Trust) -> Level {
     if trust.policy().needs_witnesses() {
         Level::Witnessed
     } else if trust.policy().logs().is_empty() {

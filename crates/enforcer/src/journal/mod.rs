@@ -106,6 +106,20 @@ impl Opening {
         )
     }
 
+    /// What a disclosure opens; the content itself only if `keep`.
+    pub(crate) fn of(disclosure: &Disclosure, keep: bool) -> Self {
+        Self {
+            field: disclosure.field,
+            salt: disclosure.salt,
+            content: keep.then(|| disclosure.content.clone()),
+        }
+    }
+
+    /// Keeps only the salt.
+    pub(crate) fn forget(&mut self) {
+        self.content = None;
+    }
+
     /// The disclosure, where the content was kept.
     pub fn disclosure(&self) -> Option<Disclosure> {
         let content = self.content.clone()?;

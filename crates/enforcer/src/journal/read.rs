@@ -6,10 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ciborium::Value;
 use counterfoil_durable::sqlite;
 use counterfoil_protocol::cbor::Encoder;
-use counterfoil_protocol::digest::{CheckpointDigest, KeyThumbprint, RecordId, Salt};
-use counterfoil_protocol::disclosure::DisclosedField;
+use counterfoil_protocol::digest::{
+    CheckpointDigest, ContentDigest, KeyThumbprint, RecordId, Salt,
+};
+use counterfoil_protocol::disclosure::{DisclosedField, Disclosure};
 use counterfoil_protocol::names::OperatorName;
-use counterfoil_protocol::numbers::{BatchNumber, Sequence};
+use counterfoil_protocol::numbers::{BatchNumber, Sequence, UnixMillis};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{FORMAT, Identity, Opening};
@@ -39,6 +41,8 @@ pub struct ReceivedRow {
     pub operator: OperatorName,
     /// The record.
     pub bytes: Vec<u8>,
+    /// When it came, by our clock.
+    pub arrived: UnixMillis,
 }
 
 /// A connection that only reads.
@@ -233,23 +237,75 @@ impl JournalReader {
     pub fn received(&self, after: u64, limit: u64) -> Result<Vec<ReceivedRow>, EnforcerError> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(
-            "SELECT number, operator, bytes FROM received WHERE number > ?1
+            "SELECT number, operator, bytes, arrived FROM received WHERE number > ?1
              ORDER BY number LIMIT ?2",
         )?;
-        let rows: Vec<(u64, String, Vec<u8>)> = statement
+        let rows: Vec<(u64, String, Vec<u8>, u64)> = statement
             .query_map((after, limit), |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?
             .collect::<Result<_, _>>()?;
         rows.into_iter()
-            .map(|(number, operator, bytes)| {
+            .map(|(number, operator, bytes, arrived)| {
                 Ok(ReceivedRow {
                     number,
                     operator: OperatorName::new(operator)?,
                     bytes,
+                    arrived: UnixMillis::new(arrived),
                 })
             })
             .collect()
+    }
+
+    /// What another operator has disclosed of its record with this id, as far as it is kept.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`].
+    pub fn disclosed(&self, record: RecordId) -> Result<Vec<Opening>, EnforcerError> {
+        let openings: Option<Vec<u8>> = self
+            .connection()
+            .prepare_cached("SELECT openings FROM disclosed WHERE record = ?1")?
+            .query_row((record.as_bytes(),), |row| row.get(0))
+            .optional()?;
+        decode_openings(openings.as_deref())
+    }
+
+    /// The disclosures of the terms of all contracts, and with whom they are.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`], [`EnforcerError::JournalBroken`] when one is none.
+    pub fn terms(&self) -> Result<Vec<(OperatorName, Disclosure)>, EnforcerError> {
+        let connection = self.connection();
+        let mut statement = connection
+            .prepare("SELECT operator, disclosure FROM terms ORDER BY operator, digest")?;
+        let rows: Vec<(String, Vec<u8>)> = statement
+            .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        rows.into_iter()
+            .map(|(operator, bytes)| {
+                let disclosure = Disclosure::parse(&bytes)
+                    .map_err(|failure| EnforcerError::JournalBroken(format!("terms: {failure}")))?;
+                Ok((OperatorName::new(operator)?, disclosure))
+            })
+            .collect()
+    }
+
+    /// What opens the digest of the terms of a contract, if they are known here.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`], [`EnforcerError::JournalBroken`] when it is no disclosure.
+    pub fn terms_of(&self, contract: ContentDigest) -> Result<Option<Disclosure>, EnforcerError> {
+        let bytes: Option<Vec<u8>> = self
+            .connection()
+            .prepare_cached("SELECT disclosure FROM terms WHERE digest = ?1 LIMIT 1")?
+            .query_row((contract.as_bytes(),), |row| row.get(0))
+            .optional()?;
+        bytes
+            .map(|bytes| {
+                Disclosure::parse(&bytes)
+                    .map_err(|failure| EnforcerError::JournalBroken(format!("terms: {failure}")))
+            })
+            .transpose()
     }
 
     /// The cosigned checkpoint with this digest, if it is kept.

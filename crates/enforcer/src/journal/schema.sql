@@ -15,8 +15,24 @@ CREATE TABLE record (
 CREATE TABLE received (
     number   INTEGER PRIMARY KEY,
     operator TEXT NOT NULL,
-    bytes    BLOB NOT NULL
+    bytes    BLOB NOT NULL,
+    arrived  INTEGER NOT NULL -- by our clock, in milliseconds
 ) STRICT;
+
+-- What other operators have disclosed to us of their records: openings, by the record's id.
+CREATE TABLE disclosed (
+    record   BLOB PRIMARY KEY CHECK (length(record) = 32),
+    openings BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The terms of contracts, always in clear, since calls are held against them: the disclosure that
+-- opens the digest, by which records refer to them.
+CREATE TABLE terms (
+    operator   TEXT NOT NULL,
+    digest     BLOB NOT NULL CHECK (length(digest) = 32),
+    disclosure BLOB NOT NULL,
+    PRIMARY KEY (operator, digest)
+) STRICT, WITHOUT ROWID;
 
 -- Authentic records of other operators that do not continue their channel: evidence against
 -- whoever signed them. They are kept, once each, and never replayed.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use counterfoil_durable::committer::Writer;
-use counterfoil_protocol::digest::{CheckpointDigest, RecordId};
+use counterfoil_protocol::digest::{CheckpointDigest, ContentDigest, RecordId};
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
-use counterfoil_protocol::numbers::{BatchNumber, Sequence};
+use counterfoil_protocol::numbers::{BatchNumber, Sequence, UnixMillis};
 use rusqlite::Transaction;
 
 use super::Opening;
@@ -31,6 +31,17 @@ pub(crate) enum Item {
         id: RecordId,
         reason: ReasonCode,
         record: Received,
+    },
+    /// What another operator has disclosed of a record of its own.
+    Disclosed {
+        record: RecordId,
+        openings: Vec<Opening>,
+    },
+    /// The terms of a contract with an operator.
+    Terms {
+        operator: OperatorName,
+        digest: ContentDigest,
+        disclosure: Vec<u8>,
     },
     /// A sealed batch, and the ids of its records.
     Batch {
@@ -55,6 +66,7 @@ pub(crate) enum Item {
 pub(crate) struct Received {
     pub(crate) operator: OperatorName,
     pub(crate) bytes: Vec<u8>,
+    pub(crate) arrived: UnixMillis,
 }
 
 /// Where a record's bytes appear once it is signed. The record's place in the queue is taken
@@ -163,6 +175,22 @@ fn write_item(
                 ),
             )?;
         }
+        Item::Disclosed { record, openings } => {
+            transaction.execute(
+                "INSERT OR REPLACE INTO disclosed (record, openings) VALUES (?1, ?2)",
+                (record.as_bytes(), encode_openings(openings)),
+            )?;
+        }
+        Item::Terms {
+            operator,
+            digest,
+            disclosure,
+        } => {
+            transaction.execute(
+                "INSERT OR IGNORE INTO terms (operator, digest, disclosure) VALUES (?1, ?2, ?3)",
+                (operator.as_str(), digest.as_bytes(), disclosure),
+            )?;
+        }
         Item::Batch {
             number,
             first,
@@ -216,8 +244,12 @@ fn write_received(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     for record in received {
         transaction
-            .prepare_cached("INSERT INTO received (operator, bytes) VALUES (?1, ?2)")?
-            .execute((record.operator.as_str(), &record.bytes))?;
+            .prepare_cached("INSERT INTO received (operator, bytes, arrived) VALUES (?1, ?2, ?3)")?
+            .execute((
+                record.operator.as_str(),
+                &record.bytes,
+                sqlite_integer(record.arrived.get())?,
+            ))?;
     }
     Ok(())
 }

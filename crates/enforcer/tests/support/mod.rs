@@ -153,6 +153,7 @@ impl World {
             backlog_limit: None,
             batch_records: 1024,
             operators: Arc::clone(&self.operators),
+            contracts: Default::default(),
             environment: Environment {
                 clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
                 entropy: Arc::new(SystemEntropy),

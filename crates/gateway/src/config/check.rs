@@ -10,7 +10,9 @@ use counterfoil_protocol::numbers::Amount;
 use reqwest::Url;
 use toml::Spanned;
 
-use super::file::{AgentTable, BudgetTable, Callers, File, GatewayTable, LogTable, ServerTable};
+use super::file::{
+    AgentTable, BudgetTable, Callers, ContractRule, File, GatewayTable, LogTable, ServerTable,
+};
 use super::{Agent, Config, Gateway, Log, Server, Upstream};
 use crate::error::GatewayError;
 use crate::proxy::Direction;
@@ -103,6 +105,9 @@ impl Check<'_> {
             })?,
             call_limit: self.value(table.call_seconds, |seconds| {
                 within(seconds, 1, 86_400).map(Duration::from_secs)
+            })?,
+            evidence_limit: self.value(table.evidence_seconds, |seconds| {
+                within(seconds, 1, 3_600).map(Duration::from_secs)
             })?,
             origins,
         })
@@ -235,10 +240,18 @@ impl Check<'_> {
                 ));
             }
         };
+        let contract_required = table.contract == ContractRule::Required;
+        if contract_required && direction == Direction::Local {
+            return Err(self.error(
+                start,
+                format!("server `{name}` is only for our own agents: it needs no `contract`"),
+            ));
+        }
         Ok(Server {
             name,
             direction,
             upstream,
+            contract_required,
         })
     }
 }

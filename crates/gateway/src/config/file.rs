@@ -67,6 +67,7 @@ pub(super) struct GatewayTable {
     pub(super) freshness_seconds: Spanned<u64>,
     pub(super) message_bytes: Spanned<u64>,
     pub(super) call_seconds: Spanned<u64>,
+    pub(super) evidence_seconds: Spanned<u64>,
     pub(super) origins: Vec<Spanned<String>>,
 }
 
@@ -78,6 +79,7 @@ impl Default for GatewayTable {
             freshness_seconds: unwritten(120),
             message_bytes: unwritten(4 * 1024 * 1024),
             call_seconds: unwritten(600),
+            evidence_seconds: unwritten(30),
             origins: Vec::new(),
         }
     }
@@ -107,6 +109,16 @@ pub(super) struct ServerTable {
     pub(super) command: Option<Spanned<Vec<String>>>,
     pub(super) url: Option<Spanned<String>>,
     pub(super) operator: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) contract: ContractRule,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ContractRule {
+    #[default]
+    IfAgreed,
+    Required,
 }
 
 #[derive(Clone, Copy, Deserialize)]

@@ -9,6 +9,7 @@
 
 mod channel;
 mod client;
+mod contract;
 mod error;
 mod server;
 
@@ -23,6 +24,7 @@ pub use self::channel::{
     UnresolvedReport,
 };
 pub use self::client::{Asked, ask};
+pub use self::contract::{Accept, ContractReport, Contracts, End, Export, Propose, SaidReport};
 pub use self::error::ControlError;
 pub use self::server::Server;
 use crate::home::Home;

@@ -16,7 +16,10 @@ use tokio::net::{UnixListener, UnixSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{ControlError, Deny, MAX_BODY, MakeStatement, Operated, Operation, Status};
+use super::{
+    Accept, Contracts, ControlError, Deny, End, Export, MAX_BODY, MakeStatement, Operated,
+    Operation, Propose, Status,
+};
 use crate::error::GatewayError;
 use crate::home::Home;
 use crate::proxy::Gate;
@@ -32,6 +35,11 @@ fn routes() -> Routes {
         .with::<Status>()
         .with::<MakeStatement>()
         .with::<Deny>()
+        .with::<Propose>()
+        .with::<Accept>()
+        .with::<End>()
+        .with::<Contracts>()
+        .with::<Export>()
 }
 
 /// The socket of a running gateway. Only its owner may use it.

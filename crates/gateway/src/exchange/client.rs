@@ -7,7 +7,7 @@ use std::time::Duration;
 use counterfoil_enforcer::Enforcer;
 use counterfoil_enforcer::call::Envelope;
 use counterfoil_enforcer::environment::Environment;
-use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId};
 use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::receipt::LoggedManifest;
@@ -145,6 +145,16 @@ impl ExchangeClient {
     pub async fn push(&self, envelope: &Envelope) -> Result<ChannelHeads, GatewayError> {
         let body = evidence::encode(envelope);
         self.json(Method::POST, "records", "", Some(body)).await
+    }
+
+    /// The disclosure of the terms of a contract that the operator has proposed to us. It is not
+    /// verified.
+    ///
+    /// # Errors
+    /// [`GatewayError::Exchange`].
+    pub async fn terms(&self, contract: ContentDigest) -> Result<Vec<u8>, GatewayError> {
+        self.send(Method::GET, &format!("terms/{contract}"), "", None)
+            .await
     }
 
     /// The receipt of one record of the operator's. It is not verified.

@@ -174,7 +174,10 @@ async fn do_errand(enforcer: Enforcer, operator: OperatorName, errand: Errand) -
     operator
 }
 
-fn client(enforcer: &Enforcer, operator: &OperatorName) -> Result<ExchangeClient, GatewayError> {
+pub(super) fn client(
+    enforcer: &Enforcer,
+    operator: &OperatorName,
+) -> Result<ExchangeClient, GatewayError> {
     let endpoint =
         enforcer
             .operators()
@@ -221,6 +224,15 @@ pub(crate) async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result
             .filter(|head| head.stream == own)
             .max_by_key(|head| head.sequence);
         enforcer.note_held(operator, held.map(|head| head.sequence));
+    }
+    // The terms of what we have proposed are disclosed with the record that proposes it.
+    for digest in enforcer.proposals_in(waiting.records.iter().map(|record| &**record)) {
+        let (enforcer, operator) = (enforcer.clone(), operator.clone());
+        let envelope =
+            tokio::task::spawn_blocking(move || enforcer.proposal_envelope(&operator, digest))
+                .await
+                .map_err(|_| EnforcerError::Busy)??;
+        client.push(&envelope).await?;
     }
     // Its acknowledgements are in its records.
     fetch(enforcer, operator).await

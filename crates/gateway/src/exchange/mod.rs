@@ -5,6 +5,7 @@
 
 mod authenticate;
 mod client;
+mod contracts;
 mod errands;
 mod index;
 mod refusal;
@@ -13,6 +14,7 @@ pub mod signature;
 mod wire;
 
 pub use self::client::{ExchangeClient, Signer};
+pub use self::contracts::{contract_file, deliver, fetch_terms};
 pub use self::errands::Errands;
 pub(crate) use self::errands::{PUSH_FROM, push};
 pub(crate) use self::server::{Exchange, router};

@@ -17,7 +17,7 @@ use counterfoil_enforcer::journal::JournalReader;
 use counterfoil_enforcer::receipts::ReceiptBuilder;
 use counterfoil_enforcer::{Enforcer, EnforcerError};
 use counterfoil_listener::{BodyError, receive};
-use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::record::UnverifiedRecord;
 use serde::Serialize;
@@ -110,6 +110,7 @@ pub(crate) fn router(exchange: Arc<Exchange>) -> Router {
         .route("/exchange/v1/records", get(records).post(push))
         .route("/exchange/v1/receipts", get(receipts))
         .route("/exchange/v1/receipts/{id}", get(receipt))
+        .route("/exchange/v1/terms/{contract}", get(terms))
         .with_state(exchange)
 }
 
@@ -192,11 +193,26 @@ async fn receipt(
     let operator = bare(&exchange, request)?.0;
     let id = RecordId::from_hex(&id).map_err(|_| Refusal::not_found())?;
     let bytes = blocking(move || exchange.receipt(&operator, id)).await?;
+    Ok(cbor(bytes))
+}
+
+async fn terms(
+    State(exchange): State<Arc<Exchange>>,
+    Path(contract): Path<String>,
+    request: Request,
+) -> Answer {
+    let operator = bare(&exchange, request)?.0;
+    let contract = ContentDigest::from_hex(&contract).map_err(|_| Refusal::not_found())?;
+    let terms = exchange.enforcer.terms_for(&operator, contract);
+    Ok(cbor(terms.ok_or_else(Refusal::not_found)?.encode()))
+}
+
+fn cbor(bytes: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(bytes));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor"));
-    Ok(response)
+    response
 }
 
 /// Authenticates a request without a body.
@@ -232,6 +248,9 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(EnforcerError::NotFound(_))) => Err(Refusal::not_found()),
+        Ok(Err(EnforcerError::Contract { code, detail })) => {
+            Err(Refusal::new(StatusCode::CONFLICT, code, detail))
+        }
         Ok(Err(EnforcerError::Refused {
             reason,
             explanation,

@@ -54,6 +54,7 @@ pub(crate) struct Service {
     agents: Agents,
     addresses: Addresses,
     max_bytes: usize,
+    evidence_limit: Duration,
     /// Shared with every line, where streams without a call end when it turns true.
     stopping: watch::Sender<bool>,
 }
@@ -111,6 +112,7 @@ impl Service {
             agents: Agents::read(config)?,
             addresses: Addresses::new(&config.gateway, port),
             max_bytes: config.gateway.message_bytes,
+            evidence_limit: config.gateway.evidence_limit,
             stopping,
         })
     }
@@ -194,7 +196,10 @@ async fn handle(
         caller,
         service.max_bytes,
     );
-    let proxy = Arc::new(proxy.with_errands(service.errands.clone()));
+    let proxy = proxy
+        .with_errands(service.errands.clone())
+        .with_evidence_limit(service.evidence_limit);
+    let proxy = Arc::new(proxy);
     if let Err(refused_version) = take_revision(&proxy, request.headers()) {
         return refused(proxy.record(refused_version).await);
     }

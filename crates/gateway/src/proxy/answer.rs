@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use counterfoil_enforcer::EnforcerError;
 use counterfoil_enforcer::call::{Denial, Envelope};
+use counterfoil_enforcer::contract::NotAttested;
 use counterfoil_protocol::names::PolicyId;
 
 use super::{Proxy, Request};
@@ -103,6 +104,17 @@ impl Asked {
             reason: &reason,
             rules: &[],
             instead: None,
+        })
+    }
+
+    /// The refusal of a call that was allowed, and whose evidence did not come in time.
+    pub(super) fn not_sent(&self, late: &NotAttested) -> Bytes {
+        let reason = format!("{}. Nothing was forwarded.", late.explanation);
+        self.refusal(&Refusal {
+            code: late.reason.as_str(),
+            reason: &reason,
+            rules: &[],
+            instead: Some("The call was not executed. It may be tried again later."),
         })
     }
 

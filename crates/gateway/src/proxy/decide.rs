@@ -1,10 +1,13 @@
 //! Deciding a request.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use counterfoil_enforcer::call::{Call, Envelope, Party};
+use counterfoil_enforcer::contract::NotAttested;
 use counterfoil_enforcer::{Decided, EnforcerError, Pending, Permit};
 
-use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::record::UnverifiedRecord;
 
 use super::answer::Asked;
@@ -26,7 +29,20 @@ pub struct Deciding {
     request: Box<Request>,
     direction: Direction,
     errands: Option<Errands>,
+    evidence_limit: Duration,
     pending: Begun,
+}
+
+/// An allowed request that is not sent before its evidence has been witnessed, or logged, because
+/// a contract says so. Dropping it records that the call was not executed.
+#[derive(Debug)]
+#[must_use = "dropping it records that the call was not executed"]
+pub struct Attesting {
+    request: Box<Request>,
+    direction: Direction,
+    errands: Option<Errands>,
+    limit: Duration,
+    permit: Permit,
 }
 
 #[derive(Debug)]
@@ -96,42 +112,114 @@ impl Proxy {
             request,
             direction: self.direction.clone(),
             errands: self.errands.clone(),
+            evidence_limit: self.evidence_limit,
             pending,
         }
     }
 }
 
 impl Deciding {
-    /// Waits until the decision is durable, blocking the thread.
+    /// Waits until the decision is durable, blocking the thread. For calls that stay with this
+    /// operator, whose evidence nobody waits for.
     pub fn wait(self) -> Verdict {
-        let decided = match self.pending {
-            Begun::Pending(pending) => pending.wait(),
-            Begun::Failed(error) => Err(error),
-            Begun::Refused(answer) => return Verdict::Answer(answer),
-        };
-        conclude(&self.request, self.direction, self.errands, decided)
+        match self.wait_for_decision() {
+            Ok(verdict) => verdict,
+            Err(attesting) => attesting.give_up(&NotAttested {
+                reason: ReasonCode::literal("evidence_late"),
+                explanation: "the request's evidence is not waited for here".to_owned(),
+            }),
+        }
     }
 
-    /// Waits until the decision is durable.
+    /// Waits until the decision is durable, blocking the thread, but not for the evidence of the
+    /// request where a contract asks for it before the call.
+    ///
+    /// # Errors
+    /// The request that has to wait for its evidence.
+    pub fn wait_for_decision(self) -> Result<Verdict, Box<Attesting>> {
+        let Self {
+            request,
+            direction,
+            errands,
+            evidence_limit,
+            pending,
+        } = self;
+        let decided = match pending {
+            Begun::Pending(pending) => pending.wait(),
+            Begun::Failed(error) => Err(error),
+            Begun::Refused(answer) => return Ok(Verdict::Answer(answer)),
+        };
+        conclude(request, direction, errands, evidence_limit, decided)
+    }
+
+    /// Waits until the decision is durable, and for the evidence of the request where a contract
+    /// asks for it before the call.
     pub async fn durable(self) -> Verdict {
-        let decided = match self.pending {
+        let Self {
+            request,
+            direction,
+            errands,
+            evidence_limit,
+            pending,
+        } = self;
+        let decided = match pending {
             Begun::Pending(pending) => pending.durable().await,
             Begun::Failed(error) => Err(error),
             Begun::Refused(answer) => return Verdict::Answer(answer),
         };
-        conclude(&self.request, self.direction, self.errands, decided)
+        match conclude(request, direction, errands, evidence_limit, decided) {
+            Ok(verdict) => verdict,
+            Err(attesting) => attesting.attested().await,
+        }
+    }
+}
+
+impl Attesting {
+    /// Waits for the evidence.
+    pub async fn attested(mut self) -> Verdict {
+        match self.permit.attest(self.limit).await {
+            Ok(()) => {
+                let asked = Asked::of(&self.request);
+                forward(
+                    &self.request,
+                    asked,
+                    self.direction,
+                    self.errands,
+                    self.permit,
+                )
+            }
+            Err(late) => self.give_up(&late),
+        }
+    }
+
+    fn give_up(self, late: &NotAttested) -> Verdict {
+        tracing::warn!(code = late.reason.as_str(), "{}", late.explanation);
+        let answer = Asked::of(&self.request).not_sent(late);
+        // Its outcome need not be durable before the agent hears that nothing happened.
+        drop(self.permit);
+        Verdict::Answer(answer)
     }
 }
 
 fn conclude(
-    request: &Request,
+    request: Box<Request>,
     direction: Direction,
     errands: Option<Errands>,
+    limit: Duration,
     decided: Result<Decided, EnforcerError>,
-) -> Verdict {
-    let asked = Asked::of(request);
-    match decided {
-        Ok(Decided::Allowed(permit)) => forward(request, asked, direction, errands, permit),
+) -> Result<Verdict, Box<Attesting>> {
+    let asked = Asked::of(&request);
+    Ok(match decided {
+        Ok(Decided::Allowed(permit)) if permit.needs_receipt() => {
+            return Err(Box::new(Attesting {
+                request,
+                direction,
+                errands,
+                limit,
+                permit,
+            }));
+        }
+        Ok(Decided::Allowed(permit)) => forward(&request, asked, direction, errands, permit),
         Ok(Decided::Denied(denial)) => {
             if let Some(errands) = errands {
                 let other = match direction {
@@ -152,7 +240,7 @@ fn conclude(
             tracing::error!(code = error.code(), %error, "a call was denied: no decision could be recorded");
             Verdict::Answer(asked.undecided(&error))
         }
-    }
+    })
 }
 
 /// The operator whose records these are.

@@ -19,6 +19,7 @@ mod order;
 mod read;
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use counterfoil_enforcer::{Enforcer, EnforcerError};
 use counterfoil_protocol::names::{AgentName, OperatorName, ReasonCode, ServerName, SessionName};
@@ -29,11 +30,15 @@ use crate::message::{Message, Revision, call::handshake_version};
 pub use self::answer::Refused;
 pub(crate) use self::answer::TooManyRefusals;
 pub use self::call::{Answering, Executed, OpenCall};
-pub use self::decide::{Deciding, Forward, Verdict};
+pub use self::decide::{Attesting, Deciding, Forward, Verdict};
 pub use self::read::{ClientMessage, Request, ServerMessage};
 
 /// How much longer than a message its evidence may make it, in bytes.
 pub const EVIDENCE_BYTES: usize = 1024 * 1024;
+
+/// How long a request waits for its evidence, where a contract asks for it before the call and
+/// nothing else is said.
+pub const EVIDENCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Either an enforcer that decides, or the reason why there is none and everything is denied.
 #[derive(Clone, Debug)]
@@ -126,6 +131,7 @@ pub struct Proxy {
     caller: Caller,
     max_bytes: usize,
     errands: Option<Errands>,
+    evidence_limit: Duration,
     /// The revision of the session, as an index into [`Revision::ALL`].
     revision: AtomicU8,
 }
@@ -146,6 +152,7 @@ impl Proxy {
             caller,
             max_bytes,
             errands: None,
+            evidence_limit: EVIDENCE_LIMIT,
             revision: AtomicU8::new(0),
         }
     }
@@ -154,6 +161,13 @@ impl Proxy {
     #[must_use]
     pub fn with_errands(mut self, errands: Option<Errands>) -> Self {
         self.errands = errands;
+        self
+    }
+
+    /// The same, with another bound on how long a request waits for its evidence.
+    #[must_use]
+    pub const fn with_evidence_limit(mut self, limit: Duration) -> Self {
+        self.evidence_limit = limit;
         self
     }
 

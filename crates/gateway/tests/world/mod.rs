@@ -205,6 +205,7 @@ fn open_in(
         backlog_limit: None,
         batch_records: 1_024,
         operators: Arc::clone(operators),
+        contracts: Default::default(),
         environment,
     };
     Enforcer::open(settings).unwrap().0
