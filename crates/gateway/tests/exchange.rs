@@ -547,6 +547,7 @@ async fn endless(records: Vec<Arc<[u8]>>) -> (std::net::SocketAddr, Asked) {
 
     let asked = Asked::default();
     let (fetched, pushed) = (asked.clone(), asked.clone());
+    let first = Arc::clone(&records[0]);
     let fetch = move |RawQuery(query): RawQuery| {
         fetched.note("fetch");
         let query = query.unwrap();
@@ -557,9 +558,21 @@ async fn endless(records: Vec<Arc<[u8]>>) -> (std::net::SocketAddr, Asked) {
     };
     let push = move || {
         pushed.note("push");
-        async move { axum::Json(json!({"sent": null, "received": null})) }
+        async move { axum::Json(json!({"sent": null, "received": []})) }
     };
-    let router = axum::Router::new().route("/exchange/v1/records", get(fetch).post(push));
+    let first = UnverifiedRecord::parse(&first).unwrap();
+    let head = json!({
+        "stream": first.kid().to_string(),
+        "sequence": 0,
+        "id": first.id().to_string(),
+    });
+    let channel = move || {
+        let heads = json!({"sent": head.clone(), "received": []});
+        async move { axum::Json(heads) }
+    };
+    let router = axum::Router::new()
+        .route("/exchange/v1/channel", get(channel))
+        .route("/exchange/v1/records", get(fetch).post(push));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
