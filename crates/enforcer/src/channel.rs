@@ -97,6 +97,18 @@ impl Channel {
         }
     }
 
+    /// The channel that our next stream has to the counterparty: nothing of it is sent yet, and
+    /// what was received and decided stays so.
+    pub(crate) fn succeeded(self) -> Self {
+        Self {
+            received: self.received,
+            heard_last: self.heard_last,
+            undecided: self.undecided,
+            decided_early: self.decided_early,
+            ..Self::default()
+        }
+    }
+
     /// Notes that our next record has been made.
     pub(crate) fn advance(&mut self, id: RecordId, body: &Body, bytes: Arc<Slot>) {
         let sequence = self.sent.len() as u64;

@@ -168,14 +168,28 @@ impl Publisher {
         })
     }
 
-    /// Asks the log what it knows of this stream, and unblocks the enforcer if that is no more
-    /// than the journal holds. Otherwise the journal is older than its past (a restored backup, a
-    /// cut tail), and going on would fork the stream.
+    pub(crate) const fn enforcer(&self) -> &Enforcer {
+        &self.enforcer
+    }
+
+    /// Asks the log what it knows of this stream, and begins to work on it if that is no more than
+    /// the journal holds.
+    ///
+    /// # Errors
+    /// As [`Publisher::ask_log`], and when the first records cannot be written.
+    pub async fn confirm(&self) -> Result<(), EnforcerError> {
+        self.ask_log().await?;
+        self.begin().await
+    }
+
+    /// Asks the log what it knows of this stream. If that is more than the journal holds, the
+    /// journal is older than its past (a restored backup, a cut tail), and going on would fork the
+    /// stream.
     ///
     /// # Errors
     /// [`EnforcerError::Log`] when the log cannot be asked, [`EnforcerError::Blocked`] when it
     /// knows more. The enforcer stays blocked, and says why.
-    pub async fn confirm(&self) -> Result<(), EnforcerError> {
+    pub async fn ask_log(&self) -> Result<(), EnforcerError> {
         let logged = match self.client.stream(self.enforcer.kid()).await {
             Ok(logged) => logged,
             Err(error) => {
@@ -184,25 +198,21 @@ impl Publisher {
                 return Err(error);
             }
         };
-        match compare_with_log(&self.reader, &logged)? {
-            Some(difference) => {
-                let blocked = Blocked::LogDisagrees(difference);
-                self.enforcer.set_blocked(Some(blocked.clone()));
-                Err(EnforcerError::Blocked(blocked))
-            }
-            None => {
-                if let Err(error) = self.take_beacon().await {
-                    // Records can do without: then only their latest time is bounded.
-                    tracing::warn!(%error, "no checkpoint to bound the time of records from below");
-                }
-                let enforcer = self.enforcer.clone();
-                tokio::task::spawn_blocking(move || enforcer.begin())
-                    .await
-                    .map_err(|error| EnforcerError::Commit(error.to_string()))??;
-                self.enforcer.set_blocked(None);
-                Ok(())
-            }
+        if let Some(difference) = compare_with_log(&self.reader, &logged)? {
+            let blocked = Blocked::LogDisagrees(difference);
+            self.enforcer.set_blocked(Some(blocked.clone()));
+            return Err(EnforcerError::Blocked(blocked));
         }
+        if let Err(error) = self.take_beacon().await {
+            // Records can do without: then only their latest time is bounded.
+            tracing::warn!(%error, "no checkpoint to bound the time of records from below");
+        }
+        Ok(())
+    }
+
+    /// Begins to work on the stream, which nobody knows more of than the journal does.
+    pub(crate) async fn begin(&self) -> Result<(), EnforcerError> {
+        begin(&self.enforcer).await
     }
 
     /// Takes the log's newest cosigned checkpoint as beacon, so that records made before the first
@@ -297,6 +307,16 @@ impl Publisher {
         drop(quorum);
         Ok(proof)
     }
+}
+
+/// Begins to work on a stream that has been confirmed, and unblocks it.
+pub(crate) async fn begin(enforcer: &Enforcer) -> Result<(), EnforcerError> {
+    let beginning = enforcer.clone();
+    tokio::task::spawn_blocking(move || beginning.begin())
+        .await
+        .map_err(|error| EnforcerError::Commit(error.to_string()))??;
+    enforcer.set_blocked(None);
+    Ok(())
 }
 
 /// How the journal falls short of what the log knows; none if it does not.

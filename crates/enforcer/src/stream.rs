@@ -10,7 +10,9 @@ use counterfoil_durable::committer::{Committer, Ticket};
 use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::{Sequence, UnixMillis};
-use counterfoil_protocol::record::{Beacon, Body, PreparedRecord, Record, Reservation, Verdict};
+use counterfoil_protocol::record::{
+    Beacon, Body, Event, PreparedRecord, Record, Reservation, Verdict,
+};
 
 use crate::channel::Channel;
 use crate::error::{Blocked, EnforcerError};
@@ -35,8 +37,12 @@ pub(crate) struct Stream {
     pub(crate) unlogged: Sequence,
     pub(crate) beacon: Option<Beacon>,
     pub(crate) blocked: Option<Blocked>,
+    /// What has become of our own key, once that is not good any more.
+    pub(crate) key_lost: Option<Blocked>,
     /// Whether this run has said in the stream that it began. Before that nothing is signed.
     pub(crate) begun: bool,
+    /// Whether the last record says that the stream ends. Nothing may follow it.
+    pub(crate) ended: bool,
 }
 
 /// An allowed call whose outcome is not known yet.
@@ -80,7 +86,22 @@ impl Stream {
             unlogged: Sequence::new(0),
             beacon: None,
             blocked: None,
+            key_lost: None,
             begun: false,
+            ended: false,
+        }
+    }
+
+    /// An empty stream that takes over from this one: its balances, what was received in its
+    /// channels, and the calls that have no outcome in it.
+    pub(crate) fn succeeded(self) -> Self {
+        let channels = self.channels.into_iter();
+        Self {
+            channels: channels
+                .map(|(counterparty, channel)| (counterparty, channel.succeeded()))
+                .collect(),
+            open: self.open,
+            ..Self::new(self.ledger)
         }
     }
 
@@ -113,6 +134,9 @@ impl Stream {
         body: Body,
         openings: Vec<Opening>,
     ) -> Result<Appended, EnforcerError> {
+        if self.ended {
+            return Err(EnforcerError::Blocked(Blocked::StreamEnded));
+        }
         let sequence = self.next;
         let after = sequence.next().ok_or(EnforcerError::Exhausted)?;
         let time = self.time(now);
@@ -158,6 +182,9 @@ impl Stream {
             let counterparty = link.counterparty.clone();
             self.channel(&counterparty)
                 .advance(id, &record.body, Arc::clone(slot));
+        }
+        if matches!(&record.body, Body::Control(Event::StreamClosed { .. })) {
+            self.ended = true;
         }
         if let Body::Outcome(outcome) = &record.body
             && let Some(call) = self.open.remove(&outcome.decision)

@@ -22,7 +22,7 @@ use crate::journal::{JournalReader, Opening};
 use crate::ledger::Ledger;
 use crate::operators::Operators;
 use crate::publish::{LoggedStream, compare_with_log};
-use crate::replay::{Signatures, replay_with};
+use crate::replay::{Signatures, replay_before, replay_with};
 use crate::stream::Stream;
 
 /// What was found wrong with a journal, and where.
@@ -98,8 +98,10 @@ pub fn verify(
     if let Err(error) = reader.check_file() {
         report.add("file", error.to_string());
     }
-    let ledger = Ledger::new(Vec::new())?;
-    match replay_with(&reader, key, &identity, ledger, Signatures::All, progress) {
+    let replayed = Ledger::new(Vec::new())
+        .and_then(|ledger| replay_before(path, &identity, ledger))
+        .and_then(|before| replay_with(&reader, key, &identity, before, Signatures::All, progress));
+    match replayed {
         Ok(stream) => report.take(&stream, others),
         Err(error) => report.add("chain", error.to_string()),
     }

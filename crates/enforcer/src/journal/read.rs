@@ -8,11 +8,12 @@ use counterfoil_durable::sqlite;
 use counterfoil_protocol::cbor::Encoder;
 use counterfoil_protocol::digest::{CheckpointDigest, KeyThumbprint, RecordId, Salt};
 use counterfoil_protocol::disclosure::DisclosedField;
+use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::{BatchNumber, Sequence};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::{FORMAT, Identity, Opening};
+use super::{FORMAT, Identity, Opening, Place};
 use crate::error::EnforcerError;
 
 /// A batch as the journal holds it.
@@ -70,19 +71,31 @@ impl JournalReader {
     /// [`EnforcerError::JournalBroken`] when it does not say, or says it twice.
     pub fn identity(&self) -> Result<Identity, EnforcerError> {
         let connection = self.connection();
-        let mut statement = connection.prepare("SELECT operator, kid FROM identity")?;
-        let rows: Vec<(String, [u8; 32])> = statement
-            .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+        let mut statement = connection.prepare("SELECT operator, kid, follows FROM identity")?;
+        let rows: Vec<(String, [u8; 32], Option<[u8; 32]>)> = statement
+            .query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
         match rows.as_slice() {
-            [(operator, kid)] => Ok(Identity {
+            [(operator, kid, follows)] => Ok(Identity {
                 operator: OperatorName::new(operator.as_str())?,
                 kid: KeyThumbprint::from_bytes(*kid),
+                follows: follows.map(|key| PublicKey::from_bytes(&key)).transpose()?,
             }),
             _ => Err(EnforcerError::JournalBroken(
                 "it does not say whose it is".to_owned(),
             )),
         }
+    }
+
+    /// The file that it was made in.
+    pub(crate) fn place(&self) -> Result<Place, EnforcerError> {
+        let sql = "SELECT inode, born FROM identity";
+        Ok(self.connection().query_row(sql, (), |row| {
+            Ok(Place {
+                inode: row.get(0)?,
+                born: row.get(1)?,
+            })
+        })?)
     }
 
     /// Up to `limit` records from `first`, in order, with what opens their digests.

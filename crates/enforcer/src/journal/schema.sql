@@ -1,7 +1,11 @@
--- Whose journal it is: one row.
+-- Whose journal it is, and the file that it was made in: one row. `follows` is the key of the
+-- stream that it takes over from.
 CREATE TABLE identity (
     operator TEXT NOT NULL,
-    kid      BLOB NOT NULL CHECK (length(kid) = 32)
+    kid      BLOB NOT NULL CHECK (length(kid) = 32),
+    follows  BLOB CHECK (length(follows) = 32),
+    inode    INTEGER NOT NULL,
+    born     INTEGER
 ) STRICT;
 
 -- The stream: every record of this enforcer key, and what opens its salted digests.

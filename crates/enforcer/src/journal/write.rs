@@ -11,8 +11,8 @@ use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::{BatchNumber, Sequence};
 use rusqlite::Transaction;
 
-use super::Opening;
 use super::read::encode_openings;
+use super::{Mark, Opening};
 
 /// Something to make durable. Items become durable in the order they were submitted.
 #[derive(Debug)]
@@ -91,14 +91,23 @@ impl Slot {
 pub(crate) struct JournalWriter {
     path: PathBuf,
     file: (u64, u64),
+    mark: Mark,
+    /// How many records the journal holds once the present transaction is committed.
+    records: u64,
+    /// How many it holds according to the mark.
+    marked: u64,
 }
 
 impl JournalWriter {
-    /// A writer for the journal at `path`, which has been opened.
-    pub(crate) fn new(path: &Path) -> std::io::Result<Self> {
+    /// A writer for the journal at `path`, which has been opened and holds the records before
+    /// `next`.
+    pub(crate) fn new(path: &Path, mark: Mark, next: Sequence) -> std::io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             file: file_identity(path)?,
+            mark,
+            records: next.get(),
+            marked: 0,
         })
     }
 }
@@ -116,9 +125,21 @@ impl Writer for JournalWriter {
         if file_identity(&self.path)? != self.file {
             return Err(format!("`{}` is not the file it was", self.path.display()).into());
         }
-        items
-            .iter()
-            .try_for_each(|item| write_item(transaction, item))
+        for item in items {
+            write_item(transaction, item)?;
+            if let Item::Record { sequence, .. } = item {
+                self.records = sequence.get().saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if self.marked != self.records {
+            self.mark.set(self.records)?;
+            self.marked = self.records;
+        }
+        Ok(())
     }
 }
 
