@@ -12,6 +12,7 @@ mod exchange;
 mod explain;
 mod home;
 mod log_client;
+mod manifests;
 mod refresh;
 mod serve;
 mod show;

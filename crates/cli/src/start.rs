@@ -4,20 +4,23 @@
 //! the policy or the trust file does not: the gate then refuses, so that every call is denied with
 //! the reason, and nothing behind it is started.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use counterfoil_durable::lock::DirectoryLock;
 use counterfoil_enforcer::environment::Environment;
-use counterfoil_enforcer::publish::LogClient as PublishClient;
+use counterfoil_enforcer::publish::{self, LogClient as PublishClient};
 use counterfoil_enforcer::service::{Service, ServiceSettings};
 use counterfoil_enforcer::{Blocked, Enforcer, EnforcerError, Settings};
 use counterfoil_gateway::GatewayError;
 use counterfoil_gateway::config::Config;
+use counterfoil_gateway::exchange::ask_counterparties;
 use counterfoil_gateway::home::{Home, read_key};
 use counterfoil_gateway::proxy::Gate;
 use counterfoil_policy::{PolicyError, PolicySet};
 use counterfoil_protocol::names::ReasonCode;
+use counterfoil_protocol::trust::Trust;
 use tokio::task::JoinHandle;
 
 use crate::answer::{OrProblem as _, Problem};
@@ -25,6 +28,8 @@ use crate::refresh::Refresh;
 
 /// How long starting waits for the log to confirm the journal.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
+/// Between two attempts to publish what is left of retired streams.
+const RETIRED_PAUSE: Duration = Duration::from_secs(60);
 /// Between two looks at whether it has.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(5);
 
@@ -34,6 +39,8 @@ pub(crate) struct Started {
     /// What calls go through.
     pub(crate) gate: Gate,
     background: Option<Background>,
+    /// How long the first answers of the log and the counterparties may take.
+    patience: Duration,
     _lock: DirectoryLock,
 }
 
@@ -42,13 +49,33 @@ pub(crate) struct Started {
 struct Background {
     service: Service,
     refreshing: JoinHandle<()>,
+    retired: JoinHandle<()>,
 }
 
 impl Started {
+    /// Waits for what the log and the counterparties say of the journal, for a while: whoever is
+    /// told that the gateway listens expects calls to be decided, or to be denied for a reason that
+    /// lasts.
+    pub(crate) async fn first_answers(&self) {
+        let Some(enforcer) = self.gate.enforcer() else {
+            return;
+        };
+        let begin = Instant::now();
+        while begin.elapsed() < self.patience {
+            match enforcer.ready() {
+                Err(EnforcerError::Blocked(
+                    Blocked::LogUnconfirmed(_) | Blocked::CounterpartiesUnconfirmed(_),
+                )) => tokio::time::sleep(CONFIRM_PAUSE).await,
+                _ => return,
+            }
+        }
+    }
+
     /// Seals what is left and closes the journal.
     pub(crate) async fn stop(self) {
         if let Some(background) = self.background {
             background.refreshing.abort();
+            background.retired.abort();
             background.service.stop().await;
         }
         if let Some(enforcer) = self.gate.enforcer()
@@ -114,11 +141,22 @@ pub(crate) async fn start(home: &Home, config: &Config) -> Result<Started, Probl
     Ok(Started {
         gate,
         background,
+        patience: CONFIRM_LIMIT + config.gateway.counterparty_limit,
         _lock: lock,
     })
 }
 
 async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Refusal> {
+    if home.rotation().exists() {
+        return Err(Refusal {
+            code: "rotation_unfinished",
+            detail: format!(
+                "a rotation of the enforcer key was cut short: finish it with `counterfoil \
+                 operator rotate --home {}`",
+                home.directory().display()
+            ),
+        });
+    }
     let key = read_key(&home.enforcer_key())?;
     let policy = PolicySet::load(&home.policy())?;
     let trust = crate::home::trust(home).map_err(|problem| Refusal {
@@ -132,7 +170,7 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Re
         .as_ref()
         .map(|log| PublishClient::new(log.url.as_str()))
         .transpose()?;
-    let (enforcer, report) = Enforcer::open(Settings {
+    let (enforcer, report) = Enforcer::open_unasked(Settings {
         operator: config.operator.clone(),
         key,
         policy: Arc::new(policy),
@@ -157,32 +195,53 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Re
             "an earlier run left calls without an outcome; nobody knows what became of them"
         );
     }
+    refresh.check_own_key(&enforcer);
+    let log = client.map(|client| (client, trust));
+    let retired = tokio::spawn(publish_retired(home.retired_journals()?, log.clone()));
     let settings = ServiceSettings {
         batch_interval: config.batch_interval,
-        log: client.map(|client| (client, trust)),
+        log,
     };
-    let service = Service::start(&enforcer, settings)?;
-    first_answer(&enforcer).await;
-    let refreshing = tokio::spawn(refresh.keep_up());
+    let asking = ask_counterparties(enforcer.clone(), config.gateway.counterparty_limit);
+    let service = Service::start_asking(&enforcer, settings, Box::pin(asking))?;
+    let refreshing = tokio::spawn(refresh.keep_up(enforcer.clone()));
     Ok((
         enforcer,
         Background {
             service,
             refreshing,
+            retired,
         },
     ))
 }
 
-/// Waits for what the log says of the journal, for a while: whoever is told that the gateway
-/// listens expects calls to be decided, or to be denied for a reason that lasts.
-async fn first_answer(enforcer: &Enforcer) {
-    let begin = Instant::now();
-    while begin.elapsed() < CONFIRM_LIMIT {
-        match enforcer.ready() {
-            Err(EnforcerError::Blocked(Blocked::LogUnconfirmed(_))) => {
-                tokio::time::sleep(CONFIRM_PAUSE).await;
+/// Publishes what is sealed and not logged of retired streams.
+async fn publish_retired(mut journals: Vec<PathBuf>, log: Option<(PublishClient, Trust)>) {
+    let Some((client, trust)) = log else { return };
+    loop {
+        let mut left = Vec::new();
+        for journal in journals {
+            match publish::publish_retired(&journal, &client, &trust).await {
+                Ok(0) => {}
+                Ok(batches) => tracing::info!(
+                    journal = %journal.display(),
+                    batches,
+                    "batches of a retired stream are published"
+                ),
+                Err(error) => {
+                    tracing::warn!(
+                        journal = %journal.display(),
+                        %error,
+                        "batches of a retired stream wait to be published"
+                    );
+                    left.push(journal);
+                }
             }
-            _ => return,
         }
+        if left.is_empty() {
+            return;
+        }
+        journals = left;
+        tokio::time::sleep(RETIRED_PAUSE).await;
     }
 }

@@ -3,6 +3,7 @@
 //! Submitting is idempotent: the log answers an entry it knows with its original place. So after
 //! a crash or an outage everything without a proof is simply submitted again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use counterfoil_protocol::digest::{CheckpointDigest, CommitmentDigest, KeyThumbprint};
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use crate::enforcer::Enforcer;
 use crate::error::{Blocked, EnforcerError};
-use crate::journal::{BatchRow, Item, JournalReader};
+use crate::journal::{BatchRow, Item, JournalReader, write_logged};
 
 /// How long one request to the log may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -272,7 +273,7 @@ impl Publisher {
     /// Checks the proof and writes it down.
     async fn record(&self, batch: &BatchRow, proof: Vec<u8>) -> Result<(), EnforcerError> {
         let core = &self.enforcer.core;
-        let checked = self.check(batch, &proof)?;
+        let checked = check(batch, &proof, &self.trust)?;
         let note = checked.note().to_string().into_bytes();
         let beacon = Beacon {
             size: checked.checkpoint().size(),
@@ -292,21 +293,47 @@ impl Publisher {
         }
         Ok(())
     }
+}
 
-    fn check(&self, batch: &BatchRow, proof: &[u8]) -> Result<TlogProof, EnforcerError> {
-        let wrong = |error: String| {
-            EnforcerError::Log(format!(
-                "its proof for batch {} is wrong: {error}",
-                batch.number
-            ))
-        };
-        let proof = TlogProof::parse(proof).map_err(|error| wrong(error.to_string()))?;
-        let quorum = proof
-            .verify(&leaf_hash(&batch.commitment), self.trust.policy())
-            .map_err(|error| wrong(error.to_string()))?;
-        drop(quorum);
-        Ok(proof)
+/// Publishes what is sealed and not logged of a stream that is not continued, and returns how many
+/// batches that were. Nothing is signed: what was signed reaches the log.
+///
+/// # Errors
+/// [`EnforcerError::Log`] as [`Publisher::publish`]; an error of the journal.
+pub async fn publish_retired(
+    journal: &Path,
+    client: &LogClient,
+    trust: &Trust,
+) -> Result<u64, EnforcerError> {
+    let reader = JournalReader::open(journal)?;
+    let mut published = 0;
+    loop {
+        let batches = reader.unlogged_batches(64)?;
+        if batches.is_empty() {
+            return Ok(published);
+        }
+        for batch in &batches {
+            let proof = client.submit(&batch.commitment, Wait::Published).await?;
+            let checked = check(batch, &proof, trust)?;
+            let checkpoint = checked.note().to_string().into_bytes();
+            write_logged(journal, batch.number, &proof, &checkpoint)?;
+            published += 1;
+        }
     }
+}
+
+fn check(batch: &BatchRow, proof: &[u8], trust: &Trust) -> Result<TlogProof, EnforcerError> {
+    let wrong = |error: String| {
+        EnforcerError::Log(format!(
+            "its proof for batch {} is wrong: {error}",
+            batch.number
+        ))
+    };
+    let proof = TlogProof::parse(proof).map_err(|error| wrong(error.to_string()))?;
+    let _quorum = proof
+        .verify(&leaf_hash(&batch.commitment), trust.policy())
+        .map_err(|error| wrong(error.to_string()))?;
+    Ok(proof)
 }
 
 /// Begins to work on a stream that has been confirmed, and unblocks it.

@@ -35,6 +35,11 @@
 //! message_bytes = 4194304
 //! # After how long a call without an answer is given up, in seconds.
 //! call_seconds = 600
+//! # How long starting waits for counterparties to say which of our records they hold, in seconds.
+//! # They know whether the journal was restored from a backup. Who does not answer is passed over.
+//! counterparty_seconds = 5
+//! # How often manifests are fetched again, in seconds: how long a revoked key is still believed.
+//! manifest_seconds = 60
 //! # Web origins that may use the gateway from a browser, beside its own address.
 //! origins = []
 //!
@@ -134,6 +139,10 @@ pub struct Gateway {
     pub message_bytes: usize,
     /// After how long a call without an answer is given up.
     pub call_limit: Duration,
+    /// How long starting waits for counterparties to say which of our records they hold.
+    pub counterparty_limit: Duration,
+    /// How often manifests are fetched again; a revocation takes effect within this time.
+    pub manifest_interval: Duration,
     /// Web origins that may use the gateway, beside its own address.
     pub origins: Vec<String>,
 }

@@ -7,7 +7,9 @@
 //! | `manifests/<version>.manifest`, `.tlog-proof` | our manifests, and that they are logged |
 //! | `peers/<operator>/<version>.manifest`, `.tlog-proof` | those of other operators |
 //! | `policy/` | the policy set and its schema |
-//! | `journal.sqlite` | the journal; made by `init`, never by a gateway |
+//! | `journal.sqlite`, `journal.sqlite.mark` | the journal and its mark; made by `init`, never by a gateway |
+//! | `journals/<key>/` | the journals of retired streams; links to the homes of further enforcers |
+//! | `rotation/` | what a rotation has made that is not finished |
 //! | `trust` | the trust file |
 //! | `lock` | held by the process that writes the journal |
 
@@ -71,6 +73,49 @@ impl Home {
     pub fn journal(&self) -> PathBuf {
         self.directory
             .join(counterfoil_enforcer::journal::FILE_NAME)
+    }
+
+    /// The directory of the journals of retired streams, each in a directory named by its key, and
+    /// of links to the homes of further enforcers.
+    pub fn journals(&self) -> PathBuf {
+        self.directory.join(counterfoil_enforcer::journal::RETIRED)
+    }
+
+    /// The journals of retired streams. Those of further enforcers are not among them.
+    ///
+    /// # Errors
+    /// [`GatewayError::File`] when the directory cannot be read.
+    pub fn retired_journals(&self) -> Result<Vec<PathBuf>, GatewayError> {
+        let path = self.journals();
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(&path, &error)),
+        };
+        let mut journals = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| unreadable(&path, &error))?;
+            // Not through links.
+            let kind = entry.file_type();
+            if kind.is_ok_and(|kind| kind.is_dir()) {
+                let journal = entry.path().join(counterfoil_enforcer::journal::FILE_NAME);
+                if journal.exists() {
+                    journals.push(journal);
+                }
+            }
+        }
+        journals.sort();
+        Ok(journals)
+    }
+
+    /// What a rotation that is not finished has made.
+    pub fn rotation(&self) -> PathBuf {
+        self.directory.join("rotation")
+    }
+
+    /// The root key that is to replace the present one.
+    pub fn next_root_key(&self) -> PathBuf {
+        self.keys().join("root-next.pem")
     }
 
     /// The directory of the policy set.

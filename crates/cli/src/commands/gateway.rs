@@ -39,8 +39,21 @@ async fn run_gateway(command: &Serve, json: bool) -> Result<Answer, Problem> {
         .await
         .or_next("change `listen` in operator.toml, or stop who listens there")?;
     let end = serve::asked_to_end()?;
-    serve::announce(gateway.address(), json)?;
-    let served = gateway.serve(end, STOP_LIMIT).await;
+    let address = gateway.address();
+    // Answered from the start on: other operators that start at the same time ask us.
+    let serving = gateway.serve(end, STOP_LIMIT);
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        served = &mut serving => Some(served),
+        () = started.first_answers() => None,
+    };
+    let served = match ended {
+        Some(served) => served,
+        None => {
+            serve::announce(address, json)?;
+            serving.await
+        }
+    };
     started.stop().await;
     served?;
     Ok(Answer::silent())

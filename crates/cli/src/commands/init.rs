@@ -149,7 +149,8 @@ fn trust_text(path: &Path) -> Result<String, Problem> {
     Ok(file::read_text(path)?)
 }
 
-fn new_key() -> Result<SigningKey, Problem> {
+/// A new key from the system's randomness.
+pub(crate) fn new_key() -> Result<SigningKey, Problem> {
     let mut seed = Zeroizing::new([0; 32]);
     SystemEntropy.fill(seed.as_mut_slice())?;
     Ok(SigningKey::from_seed(&seed)?)

@@ -49,7 +49,11 @@ pub(crate) fn run(command: &Mcp) -> Result<Answer, Problem> {
     let agent = agent(command, &config)?;
     let server = server(command, &config)?;
     let runtime = serve::runtime()?;
-    let started = runtime.block_on(start::start(&home, &config))?;
+    let started = runtime.block_on(async {
+        let started = start::start(&home, &config).await?;
+        started.first_answers().await;
+        Ok::<_, Problem>(started)
+    })?;
     let proxy = Proxy::new(
         started.gate.clone(),
         server.name.clone(),

@@ -17,11 +17,11 @@ use counterfoil_protocol::disclosure::{DisclosedField, Disclosure, salted_digest
 use counterfoil_protocol::keys::{PublicKey, SigningKey};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::{Sequence, UnixMillis};
-use counterfoil_protocol::record::{Body, Event, Record};
+use counterfoil_protocol::record::{Body, Event, Record, UnverifiedRecord};
 
 pub(crate) use place::{Mark, Place};
 pub use read::{BatchRow, JournalReader, ReceivedRow};
-pub(crate) use write::{Item, JournalWriter, Received, Slot};
+pub(crate) use write::{Item, JournalWriter, Received, Slot, write_logged};
 
 use crate::error::EnforcerError;
 
@@ -63,6 +63,38 @@ pub struct Before {
 pub fn retired_path(journal: &Path, kid: KeyThumbprint) -> PathBuf {
     let home = journal.parent().unwrap_or(Path::new("."));
     home.join(RETIRED).join(kid.to_string()).join(FILE_NAME)
+}
+
+/// Says whether the stream of the journal at `path` has ended in order.
+///
+/// # Errors
+/// An error of the journal.
+pub fn has_ended(path: &Path) -> Result<bool, EnforcerError> {
+    let reader = JournalReader::open(path)?;
+    let Some(bytes) = reader.last_record()? else {
+        return Ok(false);
+    };
+    let record = UnverifiedRecord::parse(&bytes)?;
+    Ok(matches!(
+        record.unverified_content().body,
+        Body::Control(Event::StreamClosed { .. })
+    ))
+}
+
+/// Brings everything that the journal at `path` holds into its one file, which can then be moved.
+/// Nobody else may have it open.
+///
+/// # Errors
+/// [`EnforcerError::Journal`].
+pub fn settle(path: &Path) -> Result<(), EnforcerError> {
+    let connection = JournalReader::open_for_writing(path)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
+    connection.close().map_err(|(_, error)| error.into())
+}
+
+/// The files of the journal at `path`: itself and its mark.
+pub fn files(path: &Path) -> [PathBuf; 2] {
+    [path.to_owned(), Mark::path(path)]
 }
 
 /// Creates a journal with the first record of the stream in it. A journal without a record is

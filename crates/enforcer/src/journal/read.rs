@@ -117,6 +117,13 @@ impl JournalReader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The last record.
+    pub(super) fn last_record(&self) -> Result<Option<Vec<u8>>, EnforcerError> {
+        let sql = "SELECT bytes FROM record ORDER BY sequence DESC LIMIT 1";
+        let connection = self.connection();
+        Ok(connection.query_row(sql, (), |row| row.get(0)).optional()?)
+    }
+
     /// One record and what opens its digests.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use counterfoil_protocol::numbers::{BatchNumber, Sequence};
 use rusqlite::Transaction;
 
 use super::read::encode_openings;
-use super::{Mark, Opening};
+use super::{JournalReader, Mark, Opening};
+use crate::error::EnforcerError;
 
 /// Something to make durable. Items become durable in the order they were submitted.
 #[derive(Debug)]
@@ -212,15 +213,36 @@ fn write_item(
             number,
             log_proof,
             checkpoint,
-        } => {
-            transaction.execute(
-                "UPDATE batch SET log_proof = ?2 WHERE number = ?1",
-                (sqlite_integer(number.get())?, log_proof),
-            )?;
-            write_checkpoint(transaction, checkpoint)?;
-        }
+        } => update_logged(transaction, *number, log_proof, checkpoint)?,
     }
     Ok(())
+}
+
+/// Writes down that a batch of a retired stream is logged.
+pub(crate) fn write_logged(
+    journal: &Path,
+    number: BatchNumber,
+    log_proof: &[u8],
+    checkpoint: &[u8],
+) -> Result<(), EnforcerError> {
+    let mut connection = JournalReader::open_for_writing(journal)?;
+    let transaction = connection.transaction()?;
+    update_logged(&transaction, number, log_proof, checkpoint)
+        .map_err(|error| EnforcerError::Journal(error.to_string()))?;
+    Ok(transaction.commit()?)
+}
+
+fn update_logged(
+    transaction: &Transaction<'_>,
+    number: BatchNumber,
+    log_proof: &[u8],
+    checkpoint: &[u8],
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    transaction.execute(
+        "UPDATE batch SET log_proof = ?2 WHERE number = ?1",
+        (sqlite_integer(number.get())?, log_proof),
+    )?;
+    Ok(write_checkpoint(transaction, checkpoint)?)
 }
 
 fn write_checkpoint(transaction: &Transaction<'_>, note: &[u8]) -> rusqlite::Result<()> {

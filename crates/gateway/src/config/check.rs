@@ -104,6 +104,12 @@ impl Check<'_> {
             call_limit: self.value(table.call_seconds, |seconds| {
                 within(seconds, 1, 86_400).map(Duration::from_secs)
             })?,
+            counterparty_limit: self.value(table.counterparty_seconds, |seconds| {
+                within(seconds, 0, 86_400).map(Duration::from_secs)
+            })?,
+            manifest_interval: self.value(table.manifest_seconds, |seconds| {
+                within(seconds, 1, 86_400).map(Duration::from_secs)
+            })?,
             origins,
         })
     }

@@ -67,6 +67,8 @@ pub(super) struct GatewayTable {
     pub(super) freshness_seconds: Spanned<u64>,
     pub(super) message_bytes: Spanned<u64>,
     pub(super) call_seconds: Spanned<u64>,
+    pub(super) counterparty_seconds: Spanned<u64>,
+    pub(super) manifest_seconds: Spanned<u64>,
     pub(super) origins: Vec<Spanned<String>>,
 }
 
@@ -78,6 +80,8 @@ impl Default for GatewayTable {
             freshness_seconds: unwritten(120),
             message_bytes: unwritten(4 * 1024 * 1024),
             call_seconds: unwritten(600),
+            counterparty_seconds: unwritten(5),
+            manifest_seconds: unwritten(60),
             origins: Vec::new(),
         }
     }

@@ -124,7 +124,24 @@ impl ExchangeClient {
     /// # Errors
     /// [`GatewayError::Exchange`].
     pub async fn records(&self, from: u64, limit: usize) -> Result<Envelope, GatewayError> {
-        let query = format!("from={from}&limit={limit}");
+        self.records_by(format!("from={from}&limit={limit}")).await
+    }
+
+    /// As [`ExchangeClient::records`], of one of the operator's streams.
+    ///
+    /// # Errors
+    /// [`GatewayError::Exchange`], also when that stream is not served there.
+    pub async fn records_of(
+        &self,
+        stream: KeyThumbprint,
+        from: u64,
+        limit: usize,
+    ) -> Result<Envelope, GatewayError> {
+        self.records_by(format!("stream={stream}&from={from}&limit={limit}"))
+            .await
+    }
+
+    async fn records_by(&self, query: String) -> Result<Envelope, GatewayError> {
         let answer: Records = self.json(Method::GET, "records", &query, None).await?;
         let records = answer
             .records
@@ -162,7 +179,24 @@ impl ExchangeClient {
     /// # Errors
     /// [`GatewayError::Exchange`].
     pub async fn receipts(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, GatewayError> {
-        let query = format!("from={from}&limit={limit}");
+        self.receipts_by(format!("from={from}&limit={limit}")).await
+    }
+
+    /// As [`ExchangeClient::receipts`], of one of the operator's streams.
+    ///
+    /// # Errors
+    /// [`GatewayError::Exchange`], also when that stream is not served there.
+    pub async fn receipts_of(
+        &self,
+        stream: KeyThumbprint,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, GatewayError> {
+        self.receipts_by(format!("stream={stream}&from={from}&limit={limit}"))
+            .await
+    }
+
+    async fn receipts_by(&self, query: String) -> Result<Vec<Vec<u8>>, GatewayError> {
         let answer: Receipts = self.json(Method::GET, "receipts", &query, None).await?;
         answer
             .receipts

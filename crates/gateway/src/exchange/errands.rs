@@ -141,23 +141,40 @@ async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), Gatewa
 
 async fn fetch(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
     let client = client(enforcer, operator)?;
+    // All of the operator's streams: whoever answers at its address serves them.
+    let answering = client.channel().await?.sent.and_then(|head| head.record());
+    let mut streams = enforcer.operators().enforcer_keys(operator);
+    if let Some(head) = answering
+        && !streams.contains(&head.stream)
+    {
+        streams.push(head.stream);
+    }
+    for stream in streams {
+        fetch_stream(enforcer, operator, &client, stream).await?;
+    }
+    Ok(())
+}
+
+async fn fetch_stream(
+    enforcer: &Enforcer,
+    operator: &OperatorName,
+    client: &ExchangeClient,
+    stream: KeyThumbprint,
+) -> Result<(), GatewayError> {
     let failed = |detail: String| GatewayError::Exchange {
         operator: operator.to_string(),
         detail,
     };
-    // The stream that answers; others of the operator's are fetched where they are served.
-    let Some(stream) = client
-        .channel()
-        .await?
-        .sent
-        .and_then(|head| head.record())
-        .map(|head| head.stream)
-    else {
-        return Ok(());
-    };
     let mut from = missing_from(enforcer, operator, stream).await?;
     for _ in 0..FETCH_PAGES {
-        let envelope = client.records(from, FETCH_RECORDS).await?;
+        let envelope = match client.records_of(stream, from, FETCH_RECORDS).await {
+            Ok(envelope) => envelope,
+            // Of a stream that is served nowhere, others are fetched all the same.
+            Err(error) => {
+                tracing::debug!(%operator, %stream, %error, "a stream is not served");
+                return Ok(());
+            }
+        };
         if envelope.records.is_empty() {
             return Ok(());
         }

@@ -5,14 +5,17 @@
 
 mod authenticate;
 mod client;
+mod confirm;
 mod errands;
 mod index;
 mod refusal;
 mod server;
 pub mod signature;
+mod streams;
 mod wire;
 
 pub use self::client::{ExchangeClient, Signer};
+pub use self::confirm::ask_counterparties;
 pub use self::errands::Errands;
 pub(crate) use self::errands::PUSH_FROM;
 pub(crate) use self::server::{Exchange, router};

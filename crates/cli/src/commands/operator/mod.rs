@@ -1,26 +1,26 @@
 //! `counterfoil operator`: this operator's manifest, and those of others.
 
-use std::path::{Path, PathBuf};
+mod add_enforcer;
+mod revoke;
+mod rotate;
+mod show;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use counterfoil_durable::file::{self, Access};
-use counterfoil_gateway::home::{Home, manifest_files, read_manifests};
-use counterfoil_protocol::keys::PublicKey;
+use counterfoil_durable::file;
+use counterfoil_gateway::home::Home;
 use counterfoil_protocol::manifest::{UnverifiedManifest, VerifiedManifest};
 use counterfoil_protocol::names::OperatorName;
-use counterfoil_protocol::numbers::ManifestVersion;
-use counterfoil_protocol::receipt::LoggedManifest;
 use counterfoil_protocol::trust::operator_vkey;
-use counterfoil_tlog::tlog_proof::TlogProof;
-use counterfoil_tlog::tree::leaf_hash;
-use serde_json::{Value, json};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::home::{HomeArgument, config, own_manifests, trust};
 use crate::log_client::LogClient;
 use crate::refresh::{fetch_verified, keep};
-use crate::{serve, show};
+use crate::{manifests, serve};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Operator {
@@ -28,8 +28,14 @@ pub(crate) enum Operator {
     Register(Register),
     /// Get the manifests of another operator from the log, verify and keep them.
     Fetch(Fetch),
-    /// Show this operator's manifests, and those of others that are kept here.
-    Show(HomeArgument),
+    /// Show operators: their keys with their states, their manifests, and whether we trust them.
+    Show(show::Show),
+    /// Replace the key of this enforcer, or the root key, by a new one.
+    Rotate(rotate::Rotate),
+    /// Revoke a key: nothing that it signs counts once the log holds the revocation.
+    Revoke(revoke::Revoke),
+    /// Make a further enforcer of this operator, with a home of its own.
+    AddEnforcer(add_enforcer::AddEnforcer),
     /// Print the line that others need in their trust file.
     TrustLine(HomeArgument),
 }
@@ -76,7 +82,10 @@ pub(crate) fn run(command: &Operator) -> Result<Answer, Problem> {
     match command {
         Operator::Register(command) => serve::runtime()?.block_on(register(command)),
         Operator::Fetch(command) => serve::runtime()?.block_on(fetch(command)),
-        Operator::Show(home) => show(&home.layout()),
+        Operator::Show(command) => show::show(command),
+        Operator::Rotate(command) => serve::runtime()?.block_on(rotate::rotate(command)),
+        Operator::Revoke(command) => serve::runtime()?.block_on(revoke::revoke(command)),
+        Operator::AddEnforcer(command) => serve::runtime()?.block_on(add_enforcer::add(command)),
         Operator::TrustLine(home) => trust_line(&home.layout()),
     }
 }
@@ -94,24 +103,15 @@ async fn register(command: &Register) -> Result<Answer, Problem> {
     let mut registered = Vec::new();
     for (version, part) in (1_u64..).zip(own_manifests(home)?) {
         let manifest = UnverifiedManifest::parse(&part.manifest)?;
-        let proof = client
-            .register(&part.manifest, token.as_ref())
-            .await
-            .or_next("give the token with --token-file; the operator of the log has it")?;
-        let checked = TlogProof::parse(&proof)
-            .at("the log's proof")
-            .and_then(|checked| {
-                let quorum = checked
-                    .verify(&leaf_hash(&part.manifest), trust.policy())
-                    .at("the log's proof does not verify")?;
-                Ok((checked.index(), quorum.checkpoint().size()))
-            })
-            .or_next(format!(
-                "check the lines `log` and `witness` of {}",
-                home.trust().display()
-            ))?;
-        let (_, path) = manifest_files(&home.manifests(), ManifestVersion::new(version));
-        file::replace(&path, &proof, Access::Everyone)?;
+        let checked = manifests::register(
+            home,
+            &client,
+            &trust,
+            version,
+            &part.manifest,
+            token.as_ref(),
+        )
+        .await?;
         registered.push((manifest.operator().clone(), version, checked));
     }
     let mut text = String::new();
@@ -150,65 +150,8 @@ async fn fetch(command: &Fetch) -> Result<Answer, Problem> {
     ))
 }
 
-fn show(home: &Home) -> Result<Answer, Problem> {
-    let mut list = manifest_list(&home.manifests())?;
-    for operator in trust(home)?.operators() {
-        list.extend(manifest_list(&home.peer(operator))?);
-    }
-    let text: String = list
-        .iter()
-        .map(|manifest| format!("{}\n", show::lines(manifest, 0)))
-        .collect();
-    Ok(Answer::good(Value::Array(list), text))
-}
-
-fn manifest_list(folder: &Path) -> Result<Vec<Value>, Problem> {
-    let parts = read_manifests(folder)?;
-    let chain = chain(&parts).at(folder.display())?;
-    Ok(chain
-        .iter()
-        .zip(&parts)
-        .map(|(manifest, part)| {
-            let content = manifest.manifest();
-            let keys = |keys: &[PublicKey]| -> Vec<String> {
-                keys.iter()
-                    .map(|key| key.thumbprint().to_string())
-                    .collect()
-            };
-            let index = part
-                .log_proof
-                .as_deref()
-                .and_then(|proof| TlogProof::parse(proof).ok())
-                .map(|proof| proof.index());
-            json!({
-                "operator": content.operator.as_str(),
-                "version": content.version.get(),
-                "time": show::millis(content.time.get()),
-                "root_keys": keys(&content.roots),
-                "enforcer_keys": keys(&content.enforcers),
-                "exchange": content.exchange,
-                "revoked": content.revoked.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "log_index": index,
-            })
-        })
-        .collect())
-}
-
-/// Checks the manifests against each other only: whoever shows them need not trust them.
-fn chain(parts: &[LoggedManifest]) -> Result<Vec<VerifiedManifest>, Problem> {
-    let mut chain: Vec<VerifiedManifest> = Vec::with_capacity(parts.len());
-    for part in parts {
-        let manifest = UnverifiedManifest::parse(&part.manifest)?;
-        chain.push(match chain.last() {
-            None => manifest.verify_first(|_| true)?,
-            Some(before) => manifest.verify_next(before)?,
-        });
-    }
-    Ok(chain)
-}
-
 fn trust_line(home: &Home) -> Result<Answer, Problem> {
-    let chain = chain(&own_manifests(home)?)?;
+    let chain = manifests::chain(&own_manifests(home)?)?;
     let first = chain
         .first()
         .map(VerifiedManifest::manifest)
