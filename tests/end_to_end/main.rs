@@ -21,6 +21,7 @@ mod documentation;
 mod faults;
 mod framing;
 mod journal;
+mod keys;
 mod levels;
 mod offline;
 mod third_party;

@@ -165,6 +165,11 @@ impl World {
         let path = self.path(home).join("operator.toml");
         let text = fs::read_to_string(&path).unwrap();
         let text = text.replace("keep_clear_text = false", "keep_clear_text = true");
+        // Nobody who is down is waited for, and what changes is heard of soon.
+        let text = text.replace(
+            "[gateway]\n",
+            "[gateway]\ncounterparty_seconds = 1\nmanifest_seconds = 2\n",
+        );
         fs::write(&path, format!("{text}\n{more}")).unwrap();
     }
 
@@ -188,6 +193,28 @@ impl World {
             "{name}: {line:?}\n{}",
             self.said(name)
         );
+    }
+
+    /// Starts the gateway of a further enforcer and waits until it listens.
+    pub(crate) fn start_further(&mut self, home: &'static str) {
+        let log = File::create(self.path(&format!("{home}.txt"))).unwrap();
+        let mut child = command(self.directory(), &["gateway", "serve", "--home", home])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        self.running.insert(home, child);
+        assert!(line.starts_with("listening on "), "{}", self.said(home));
+    }
+
+    /// An address that nobody listens on.
+    pub(crate) fn free_address(&self) -> String {
+        let [address] = free_ports();
+        address.to_string()
     }
 
     /// What a process wrote to standard error.

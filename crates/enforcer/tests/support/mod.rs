@@ -10,6 +10,8 @@
     reason = "shared by several test programs; a test stops at the first surprise"
 )]
 
+pub mod home;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,7 +85,7 @@ pub fn name(operator: &str) -> OperatorName {
     operator.parse().unwrap()
 }
 
-fn key(operator: &str, role: u8) -> SigningKey {
+pub fn key(operator: &str, role: u8) -> SigningKey {
     let mut seed = [role; 32];
     for (byte, letter) in seed.iter_mut().zip(operator.bytes()) {
         *byte ^= letter;

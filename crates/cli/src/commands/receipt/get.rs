@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::commands::verify::LevelName;
 use crate::exchange::Peer;
-use crate::home::{HomeArgument, journal, own_manifests, trust};
+use crate::home::{HomeArgument, StreamArgument, own_manifests, trust};
 use crate::{explain, serve};
 
 /// Between two looks at whether a receipt has come far enough.
@@ -39,6 +39,8 @@ Examples:
 pub(crate) struct Get {
     #[command(flatten)]
     home: HomeArgument,
+    #[command(flatten)]
+    stream: StreamArgument,
     /// The id of the record.
     #[arg(value_name = "RECORD_ID", required_unless_present_any = ["sequence", "all"])]
     id: Option<String>,
@@ -112,7 +114,7 @@ pub(crate) fn run(command: &Get) -> Result<Answer, Problem> {
 async fn get(command: &Get) -> Result<Answer, Problem> {
     let home = command.home.layout();
     let trust = trust(&home)?;
-    let reader = journal(&home)?;
+    let reader = command.stream.open(&home)?;
     let (operator, wanted, mut source) = match &command.from {
         None => {
             let operator = reader.identity()?.operator;
