@@ -89,13 +89,13 @@ impl Refresh {
             for operator in self.trust.operators() {
                 let found = self.fetch(operator).await;
                 if *operator == self.own {
-                    self.check_own_key(&enforcer);
                     continue;
                 }
                 if let Err(problem) = found.and_then(|manifests| self.add(manifests)) {
                     tracing::debug!(%operator, "its manifests are not brought up to date: {problem}");
                 }
             }
+            self.check_own_key(&enforcer);
             self.operators.renewal_done();
         }
     }

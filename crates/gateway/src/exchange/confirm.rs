@@ -6,16 +6,22 @@
 
 use std::time::Duration;
 
+use counterfoil_enforcer::call::Envelope;
 use counterfoil_enforcer::{Blocked, Enforcer};
 use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::record::Acknowledgement;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{ExchangeClient, Signer};
+use super::index::ChannelIndex;
+use super::streams;
 use super::wire::{ChannelHeads, Head};
 
 /// Between two attempts to ask the same operator.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How many records of a retired stream are pushed at once.
+const RECORDS: usize = 128;
 
 /// Asks everybody who may hold records of our stream. An operator with whom the journal has no
 /// channel is asked once; one with whom it has is asked until it answers, at most for `patience`.
@@ -63,7 +69,11 @@ async fn ask(
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let why = match timeout(left, heads(&enforcer, &counterparty)).await {
-            Ok(Ok(heads)) => return compare(&enforcer, &counterparty, &heads),
+            Ok(Ok((client, heads))) => {
+                compare(&enforcer, &counterparty, &heads)?;
+                tokio::spawn(deliver(enforcer, counterparty, client, heads));
+                return Ok(());
+            }
             Ok(Err(why)) => why,
             Err(_) => "it does not answer".to_owned(),
         };
@@ -80,7 +90,10 @@ async fn ask(
     }
 }
 
-async fn heads(enforcer: &Enforcer, counterparty: &OperatorName) -> Result<ChannelHeads, String> {
+async fn heads(
+    enforcer: &Enforcer,
+    counterparty: &OperatorName,
+) -> Result<(ExchangeClient, ChannelHeads), String> {
     let endpoint = enforcer
         .operators()
         .exchange(counterparty)
@@ -92,7 +105,45 @@ async fn heads(enforcer: &Enforcer, counterparty: &OperatorName) -> Result<Chann
         enforcer.environment().clone(),
     )
     .map_err(|error| error.to_string())?;
-    client.channel().await.map_err(|error| error.to_string())
+    let heads = client.channel().await.map_err(|error| error.to_string())?;
+    Ok((client, heads))
+}
+
+/// Pushes what a counterparty has not got of our retired streams: nobody sends it with calls any
+/// more.
+async fn deliver(
+    enforcer: Enforcer,
+    counterparty: OperatorName,
+    client: ExchangeClient,
+    heads: ChannelHeads,
+) {
+    let held: Vec<Acknowledgement> = heads.received.iter().filter_map(Head::record).collect();
+    for (stream, journal) in streams::retired(enforcer.journal_path()) {
+        let index = ChannelIndex::new(&journal);
+        let head = held.iter().find(|head| head.stream == stream);
+        let mut from = head.map_or(0, |head| head.sequence.get().saturating_add(1));
+        let delivered: Result<(), String> = async {
+            loop {
+                let records = index
+                    .records(&counterparty, from, RECORDS)
+                    .map_err(|error| error.to_string())?;
+                if records.is_empty() {
+                    return Ok(());
+                }
+                from = from.saturating_add(records.len() as u64);
+                let envelope = Envelope {
+                    records: records.into_iter().map(|(_, bytes)| bytes.into()).collect(),
+                    ..Envelope::default()
+                };
+                let pushed = client.push(&envelope).await;
+                pushed.map_err(|error| error.to_string())?;
+            }
+        }
+        .await;
+        if let Err(error) = delivered {
+            tracing::warn!(%counterparty, %stream, error, "a retired stream is not delivered");
+        }
+    }
 }
 
 fn compare(

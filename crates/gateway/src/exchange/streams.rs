@@ -33,6 +33,18 @@ pub(super) fn served(journal: &Path) -> Vec<(KeyThumbprint, PathBuf)> {
     served
 }
 
+/// The journals of the retired streams of this home. Further enforcers see to their own.
+pub(super) fn retired(journal: &Path) -> impl Iterator<Item = (KeyThumbprint, PathBuf)> {
+    let home = journal.parent().unwrap_or(Path::new("."));
+    folders(&home.join(RETIRED))
+        .filter(|folder| !folder.is_symlink())
+        .filter_map(|folder| {
+            let path = folder.join(FILE_NAME);
+            let identity = JournalReader::open(&path).ok()?.identity().ok()?;
+            Some((identity.kid, path))
+        })
+}
+
 fn folders(directory: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(directory)
         .into_iter()

@@ -75,7 +75,7 @@ pub(super) async fn rotate(command: &Rotate) -> Result<Answer, Problem> {
         Some(dir) => Home::new(dir),
         None => home.clone(),
     };
-    if command.root {
+    if command.root && !command.enforcer {
         rotate_root(&root_home).await
     } else {
         rotate_enforcer(&home, &root_home, command.without_journal).await
