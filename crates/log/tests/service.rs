@@ -311,6 +311,32 @@ async fn logs_the_batches_of_a_stream_in_order_and_once() {
 }
 
 #[tokio::test]
+async fn a_retired_key_may_finish_its_stream_until_it_is_revoked() {
+    let setup = Setup::new();
+    let mut log = Running::start(&setup.home()).await;
+    let mut acme = Operator::new("acme.example", 1);
+    let first = acme.manifest();
+    assert_eq!(log.register(first, &setup.token).await.status, 200);
+    let [before, after, late] = [acme.next(), acme.next(), acme.next()];
+    assert_eq!(log.post("/v1/entries", before).await.status, 200);
+    // The next version lists another key only.
+    let new_key = signing_key(50).public().clone();
+    let rotated = acme.manifest_with(&[&new_key], Vec::new());
+    assert_eq!(log.post("/v1/entries", rotated).await.status, 200);
+    // The same after a restart, when the registry comes from the disk.
+    log.stop().await;
+    log = Running::start(&setup.home()).await;
+    assert_eq!(log.post("/v1/entries", after).await.status, 200);
+    let revoking = acme.manifest_with(&[&new_key], vec![acme.kid()]);
+    assert_eq!(log.post("/v1/entries", revoking).await.status, 200);
+    assert_eq!(
+        log.post("/v1/entries", late).await.error(),
+        (403, "key_revoked".into())
+    );
+    log.stop().await;
+}
+
+#[tokio::test]
 async fn many_at_once_are_each_logged_once_in_their_streams() {
     let setup = Setup::new();
     let log = std::sync::Arc::new(Running::start(&setup.home()).await);

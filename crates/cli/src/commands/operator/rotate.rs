@@ -299,8 +299,12 @@ impl Rotation {
     }
 
     async fn end(&self, enforcer: &Enforcer, config: &Config) -> Result<(), EnforcerError> {
-        if let Err(lost @ EnforcerError::Blocked(Blocked::KeyLost { .. })) = enforcer.ready() {
-            return Err(lost);
+        match enforcer.ready() {
+            Err(lost @ EnforcerError::Blocked(Blocked::KeyLost { revoked: true, .. })) => {
+                return Err(lost);
+            }
+            // An earlier attempt has had the manifest logged that leaves it out.
+            _ => enforcer.set_key_lost(None),
         }
         let publisher = match &config.log {
             Some(log) => {
@@ -342,7 +346,8 @@ impl Rotation {
                 tracing::warn!(%error, "sealed batches of the old stream are not in the log");
             }
         }
-        Ok(Ended::Not)
+        // It may have ended before, and have been copied or revoked since.
+        Ok(self.how_it_ended(&self.home.journal()).unwrap_or(Ended::Not))
     }
 
     fn how_it_ended(&self, journal: &Path) -> Result<Ended, Problem> {
