@@ -347,7 +347,9 @@ impl Rotation {
             }
         }
         // It may have ended before, and have been copied or revoked since.
-        Ok(self.how_it_ended(&self.home.journal()).unwrap_or(Ended::Not))
+        Ok(self
+            .how_it_ended(&self.home.journal())
+            .unwrap_or(Ended::Not))
     }
 
     fn how_it_ended(&self, journal: &Path) -> Result<Ended, Problem> {
@@ -407,7 +409,13 @@ impl Rotation {
                     tracing::warn!(%error, "the old journal is moved as it is");
                 }
                 file::ensure_directory(retired.parent().unwrap_or(Path::new(".")))?;
-                rename(&current, &retired)?;
+                // What SQLite keeps beside it must never meet the new journal.
+                for beside in ["-wal", "-shm", ""] {
+                    let (from, to) = (with(&current, beside), with(&retired, beside));
+                    if from.exists() {
+                        rename(&from, &to)?;
+                    }
+                }
             }
             // Until the new journal is in its place, this is still the old one's mark.
             if current_mark.exists() {
@@ -427,6 +435,12 @@ impl Rotation {
         fs::remove_dir_all(self.home.rotation())?;
         Ok(file::sync_directory(self.home.directory())?)
     }
+}
+
+fn with(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 fn write_key(path: &Path, key: &SigningKey) -> Result<(), Problem> {
