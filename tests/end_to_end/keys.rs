@@ -420,3 +420,45 @@ fn two_enforcers_of_one_operator_work_at_the_same_time() {
     let globex = world.good(&["journal", "verify", "--home", "globex"]);
     assert_eq!(globex["verified"], true, "{globex:#}");
 }
+
+/// One operator calls two enforcers of another: what it sent to the one, the other fetches.
+#[test]
+fn both_enforcers_of_an_operator_answer_the_same_counterparty() {
+    let mut world = World::start();
+    let listen = world.free_address();
+    let arguments = ["operator", "add-enforcer", "--home", "globex", "--out"];
+    world.good(&[&arguments[..], &["globex-2", "--listen", &listen]].concat());
+    let path = world.path("globex-2/operator.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.replace(
+        "name = \"desk\"\ncallers = \"operators\"",
+        "name = \"desk-2\"\ncallers = \"operators\"",
+    );
+    fs::write(&path, text).unwrap();
+    world.start_further("globex-2");
+    world.stop("acme");
+    let path = world.path("acme/operator.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let further = format!(
+        "[[servers]]\nname = \"desk-2\"\ncallers = \"agents\"\n\
+         url = \"http://{listen}/mcp/desk-2\"\noperator = \"globex.example\"\n"
+    );
+    fs::write(&path, text + &further).unwrap();
+    world.start_process("acme");
+    let other = world.url().replace("/mcp/desk", "/mcp/desk-2");
+    for round in 0..3 {
+        done_soon(&world, &format!("first {round}"));
+        retry("the second enforcer", || {
+            let ended = HttpAgent::connect(&other).and_then(|mut agent| {
+                agent.call("search", json!({ "query": format!("second {round}") }))
+            });
+            matches!(ended, Ok(Ended::Done(_))).then_some(())
+        });
+    }
+    for home in ["globex", "globex-2", "acme"] {
+        let files = receipts(&world, home, &format!("receipts-{home}"));
+        assert_eq!(verify(&world, &files)["verified"], true, "{home}");
+        let report = world.good(&["journal", "verify", "--home", home, "--offline"]);
+        assert_eq!(report["holds_together"], true, "{home}: {report:#}");
+    }
+}
