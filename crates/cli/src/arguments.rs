@@ -45,6 +45,12 @@ pub(crate) enum Command {
     /// Get receipts, and look into them.
     #[command(subcommand)]
     Receipt(commands::receipt::Receipt),
+    /// Bundles of evidence: export, verify, reconcile, replay.
+    #[command(subcommand)]
+    Evidence(commands::evidence::Evidence),
+    /// Faults: proofs that convict whoever signed what they are made of.
+    #[command(subcommand)]
+    Fault(commands::fault::Fault),
     /// Verify receipts against a trust file, offline, and explain every step.
     Verify(commands::verify::Verify),
     /// The journal of an operator's enforcer.

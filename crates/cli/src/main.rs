@@ -8,10 +8,14 @@
 mod answer;
 mod arguments;
 mod commands;
+mod disclosed;
+mod evidence;
 mod exchange;
 mod explain;
 mod home;
+mod inquiry;
 mod log_client;
+mod progress;
 mod refresh;
 mod serve;
 mod show;

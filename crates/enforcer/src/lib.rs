@@ -15,6 +15,8 @@
 //! | [`decide`], [`permit`] | a call's life |
 //! | [`ledger`] | budgets |
 //! | [`journal`] | the durable records |
+//! | [`export`] | bundles of evidence, written from the journal |
+//! | [`recompute`] | balances, computed again from the records |
 //! | [`operators`] | other operators' keys |
 
 pub mod call;
@@ -23,9 +25,10 @@ pub mod decide;
 mod enforcer;
 pub mod environment;
 mod error;
+pub mod export;
 mod identity;
 mod incoming;
-mod input;
+pub mod input;
 pub mod journal;
 pub mod ledger;
 pub mod operators;
@@ -33,6 +36,7 @@ pub mod permit;
 pub mod policy;
 pub mod publish;
 pub mod receipts;
+pub mod recompute;
 mod refusals;
 mod replay;
 pub mod seal;

@@ -151,6 +151,11 @@ impl UnverifiedCommitment {
         self.object.header.kid
     }
 
+    /// Its content, not to be relied on.
+    pub const fn unverified_content(&self) -> &Commitment {
+        &self.commitment
+    }
+
     /// Checks the signature.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod evidence;
+pub(crate) mod fault;
 pub(crate) mod gateway;
 pub(crate) mod init;
 pub(crate) mod journal;
@@ -21,6 +23,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<Answer, Problem> {
     match &arguments.command {
         Command::Completions(command) => completions::run(command),
         Command::Demo(command) => demo::run(command, json),
+        Command::Evidence(command) => evidence::run(command),
+        Command::Fault(command) => fault::run(command),
         Command::Gateway(command) => gateway::run(command, json),
         Command::Init(command) => init::run(command),
         Command::Journal(command) => journal::run(command),

@@ -241,15 +241,26 @@ impl JournalReader {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?
             .collect::<Result<_, _>>()?;
-        rows.into_iter()
-            .map(|(number, operator, bytes)| {
-                Ok(ReceivedRow {
-                    number,
-                    operator: OperatorName::new(operator)?,
-                    bytes,
-                })
-            })
-            .collect()
+        rows.into_iter().map(received_row).collect()
+    }
+
+    /// Records of other operators that do not continue their channel, after `number`; at most
+    /// `limit`. They are evidence against whoever signed them.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`].
+    pub fn refused(&self, after: u64, limit: u64) -> Result<Vec<ReceivedRow>, EnforcerError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT rowid, operator, bytes FROM refused WHERE rowid > ?1
+             ORDER BY rowid LIMIT ?2",
+        )?;
+        let rows: Vec<(u64, String, Vec<u8>)> = statement
+            .query_map((after, limit), |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        rows.into_iter().map(received_row).collect()
     }
 
     /// The cosigned checkpoint with this digest, if it is kept.
@@ -285,6 +296,16 @@ impl JournalReader {
             Err(EnforcerError::JournalBroken(found))
         }
     }
+}
+
+fn received_row(
+    (number, operator, bytes): (u64, String, Vec<u8>),
+) -> Result<ReceivedRow, EnforcerError> {
+    Ok(ReceivedRow {
+        number,
+        operator: OperatorName::new(operator)?,
+        bytes,
+    })
 }
 
 fn batch_row(row: &Row<'_>) -> rusqlite::Result<BatchRow> {

@@ -1,6 +1,8 @@
 //! `counterfoil receipt`: gets receipts and looks into them.
 
 mod get;
+mod present;
+mod redact;
 mod show;
 
 use clap::Subcommand;
@@ -11,6 +13,10 @@ use crate::answer::{Answer, Problem};
 pub(crate) enum Receipt {
     /// Get receipts of our own records, or of another operator's from that operator.
     Get(get::Get),
+    /// Take disclosures out of a receipt.
+    Redact(redact::Redact),
+    /// Bind a receipt to one audience.
+    Present(present::Present),
     /// Look into a receipt without verifying it.
     Show(show::Show),
 }
@@ -18,6 +24,8 @@ pub(crate) enum Receipt {
 pub(crate) fn run(command: &Receipt) -> Result<Answer, Problem> {
     match command {
         Receipt::Get(command) => get::run(command),
+        Receipt::Redact(command) => redact::run(command),
+        Receipt::Present(command) => present::run(command),
         Receipt::Show(command) => show::run(command),
     }
 }
