@@ -260,7 +260,7 @@ fn a_wrong_balance_names_its_record() {
 
 /// States one more than there is.
 fn spoil(body: &mut Body) -> bool {
-    let lines = match body {
+    let mut lines = match body {
         Body::Request(request) => request.reservations.iter_mut(),
         Body::Decision(decision) => decision.reservations.iter_mut(),
         Body::Outcome(outcome) => {
@@ -272,7 +272,7 @@ fn spoil(body: &mut Body) -> bool {
         }
         _ => return false,
     };
-    lines.into_iter().next().is_some_and(|line| {
+    lines.next().is_some_and(|line| {
         line.remaining = Amount::new(line.remaining.get() + 1);
         true
     })
