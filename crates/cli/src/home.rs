@@ -51,6 +51,11 @@ pub(crate) fn journal(home: &Home) -> Result<JournalReader, Problem> {
     )
 }
 
+/// Every journal of the home, the one that is written to last.
+pub(crate) fn journals(home: &Home) -> Result<Vec<JournalReader>, Problem> {
+    Ok(vec![journal(home)?])
+}
+
 /// This operator's manifests, oldest first; at least one.
 pub(crate) fn own_manifests(home: &Home) -> Result<Vec<LoggedManifest>, Problem> {
     let manifests = read_manifests(&home.manifests())?;

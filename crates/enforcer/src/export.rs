@@ -101,12 +101,24 @@ impl<'s, S: Sink + ?Sized> Exporter<'s, S> {
         Ok(exporter)
     }
 
-    /// Writes the records that batches have sealed, and says which record comes after them. With
-    /// several journals, those of all of them come before any that no batch has sealed.
+    /// Writes the records of each journal: those that batches have sealed, and after those of all
+    /// journals what no batch has sealed.
     ///
     /// # Errors
-    /// Those of the journal and of the sink.
-    pub fn sealed(&mut self, reader: &JournalReader) -> Result<Sequence, EnforcerError> {
+    /// Those of the journals and of the sink.
+    pub fn journals(&mut self, readers: &[JournalReader]) -> Result<(), EnforcerError> {
+        let mut ends = Vec::with_capacity(readers.len());
+        for reader in readers {
+            ends.push(self.sealed(reader)?);
+        }
+        for (reader, end) in readers.iter().zip(ends) {
+            self.unsealed(reader, end)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the records that batches have sealed, and says which record comes after them.
+    fn sealed(&mut self, reader: &JournalReader) -> Result<Sequence, EnforcerError> {
         let mut number = BatchNumber::new(0);
         let mut after = Sequence::new(0);
         loop {
@@ -127,10 +139,7 @@ impl<'s, S: Sink + ?Sized> Exporter<'s, S> {
     }
 
     /// Writes the records from `first` on, which no batch has sealed.
-    ///
-    /// # Errors
-    /// Those of the journal and of the sink.
-    pub fn unsealed(
+    fn unsealed(
         &mut self,
         reader: &JournalReader,
         first: Sequence,

@@ -95,8 +95,7 @@ fn export(world: &World, selection: &Selection) -> (Exported, Summary, Vec<Verif
     let manifests = world.operators.manifests(&name(ACME));
     let mut memory = Memory::default();
     let mut exporter = Exporter::begin(name(ACME), manifests, selection, &mut memory).unwrap();
-    let after = exporter.sealed(&reader).unwrap();
-    exporter.unsealed(&reader, after).unwrap();
+    exporter.journals(&[reader]).unwrap();
     let exported = exporter.finish();
     assert_eq!(exported.bytes, memory.0.len() as u64);
     let mut records = Vec::new();

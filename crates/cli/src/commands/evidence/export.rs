@@ -16,7 +16,7 @@ use serde_json::json;
 use super::received;
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::disclosed::Field;
-use crate::home::{HomeArgument, journal, own_manifests, trust};
+use crate::home::{HomeArgument, journal, journals, own_manifests, trust};
 use crate::progress::Progress;
 
 /// Write many records with their shared proofs into one file.
@@ -122,14 +122,13 @@ pub(crate) fn run(command: &Export) -> Result<Answer, Problem> {
         return received::run(command, operator);
     }
     let home = command.home.layout();
-    let reader = journal(&home)?;
-    let operator = reader.identity()?.operator;
+    let readers = journals(&home)?;
+    let operator = journal(&home)?.identity()?.operator;
     let selection = command.selection(with);
     let mut output = Output::create(&command.out)?;
     let manifests = own_manifests(&home)?;
     let mut exporter = Exporter::begin(operator.clone(), manifests, &selection, &mut output)?;
-    let after = exporter.sealed(&reader)?;
-    exporter.unsealed(&reader, after)?;
+    exporter.journals(&readers)?;
     let exported = exporter.finish();
     if exported.records == 0 {
         return Err(Problem::new("there is no such record")

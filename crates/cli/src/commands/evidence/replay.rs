@@ -154,8 +154,8 @@ fn replay_home(
     required: Level,
     judge: &mut Judge,
 ) -> Result<Summary, Problem> {
-    let reader = home::journal(layout)?;
-    let operator = reader.identity()?.operator;
+    let readers = home::journals(layout)?;
+    let operator = home::journal(layout)?.identity()?.operator;
     let selection = Selection {
         disclose: DisclosedField::ALL.to_vec(),
         ..Selection::default()
@@ -168,8 +168,7 @@ fn replay_home(
     };
     let manifests = home::own_manifests(layout)?;
     let mut exporter = Exporter::begin(operator, manifests, &selection, &mut feed)?;
-    let after = exporter.sealed(&reader)?;
-    exporter.unsealed(&reader, after)?;
+    exporter.journals(&readers)?;
     drop(feed);
     // A refusal stands in the summary.
     let _ = verifier.finish();
