@@ -356,17 +356,16 @@ const LIES: &[(&str, Change, &str)] = &[
         "another tool",
     ),
     (
-        "a denial of what is allowed",
+        "an allowance of what is forbidden",
         |record| match &mut record.body {
-            Body::Request(request) => {
-                request.evaluation.verdict = Verdict::Deny;
-                request.evaluation.reason = "policy_forbids".parse().unwrap();
-                request.reservations.clear();
+            Body::Decision(decision) if decision.evaluation.verdict == Verdict::Deny => {
+                decision.evaluation.verdict = Verdict::Allow;
+                decision.evaluation.reason = "policy_allows".parse().unwrap();
                 true
             }
             _ => false,
         },
-        "the policy set allows it",
+        "the policy set denies it",
     ),
     (
         "a balance",

@@ -18,6 +18,7 @@ mod native;
 use std::collections::BTreeSet;
 
 use counterfoil_protocol::FailureCode;
+use counterfoil_protocol::fault::FaultKind;
 
 use file::Vector;
 
@@ -107,6 +108,18 @@ fn every_failure_code_has_a_vector() {
         .filter(|code| !seen.contains(*code))
         .collect();
     assert!(unseen.is_empty(), "no vector for {unseen:?}");
+}
+
+#[test]
+fn every_kind_of_fault_is_shown() {
+    let seen: BTreeSet<String> = file::all()
+        .iter()
+        .filter(|vector| vector.get("object") == "fault")
+        .filter_map(|vector| vector.optional("kind").map(str::to_owned))
+        .collect();
+    let kinds = FaultKind::ALL.iter().map(|kind| kind.as_str());
+    let unseen: Vec<&str> = kinds.filter(|kind| !seen.contains(*kind)).collect();
+    assert!(unseen.is_empty(), "no vector of {unseen:?}");
 }
 
 #[test]
