@@ -25,13 +25,14 @@
 //! backlog_records = 100000
 //!
 //! [gateway]
-//! # Where to answer: MCP at /mcp/<server>, the exchange API at /exchange/v1/.
+//! # Where to answer: MCP at /mcp/<server>, HTTP APIs at /http/<server>/, A2A agents at
+//! # /a2a/<server>, the exchange API at /exchange/v1/.
 //! listen = "127.0.0.1:7100"
 //! # How others reach it. Its exchange API goes into the manifest.
 //! url = "http://127.0.0.1:7100"
 //! # How far the time of another operator's request may be from ours, in seconds.
 //! freshness_seconds = 120
-//! # The most bytes of one MCP message.
+//! # The most bytes of one MCP or A2A message, or of one body over HTTP.
 //! message_bytes = 4194304
 //! # After how long a call without an answer is given up, in seconds.
 //! call_seconds = 600
@@ -62,7 +63,10 @@
 //! name = "desk"
 //! # Who calls it: "agents" of this operator, or other "operators", with evidence.
 //! callers = "agents"
-//! # Either the command that runs it, or the address where it answers.
+//! # What it speaks: "mcp", which is the default; "http", any API over HTTP, at /http/<server>/;
+//! # or "a2a", an agent that speaks A2A over JSON-RPC, at /a2a/<server>.
+//! protocol = "mcp"
+//! # Either the command that runs it, which only MCP servers have, or the address where it answers.
 //! url = "http://127.0.0.1:7200/mcp/desk"
 //! # command = ["node", "server.js"]
 //! # The operator behind whose gateway it stands. Evidence travels with the calls then.
@@ -130,7 +134,7 @@ pub struct Gateway {
     pub url: Url,
     /// How far the time of another operator's request may be from ours.
     pub freshness: Duration,
-    /// The most bytes of one MCP message, evidence not counted.
+    /// The most bytes of one message or body, evidence not counted.
     pub message_bytes: usize,
     /// After how long a call without an answer is given up.
     pub call_limit: Duration,
@@ -154,8 +158,21 @@ pub struct Server {
     pub name: ServerName,
     /// Between whom its calls travel.
     pub direction: Direction,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// How it is reached.
     pub upstream: Upstream,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The Model Context Protocol.
+    Mcp,
+    /// HTTP, as any API does.
+    Http,
+    /// A2A, over JSON-RPC.
+    A2a,
 }
 
 /// How a server is reached.

@@ -20,6 +20,7 @@ pub mod evidence;
 pub mod exchange;
 pub mod home;
 mod http;
+mod http_api;
 pub mod message;
 pub mod proxy;
 pub mod serve;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use counterfoil_gateway::config::{Config, Server, Upstream};
+use counterfoil_gateway::config::{Config, Protocol, Server, Upstream};
 use counterfoil_gateway::exchange::Errands;
 use counterfoil_gateway::proxy::{Caller, Direction, Proxy};
 use counterfoil_gateway::stdio::{Command, Limits, bridge, wrap};
@@ -105,6 +105,7 @@ fn server(command: &Mcp, config: &Config) -> Result<Server, Problem> {
         return Ok(Server {
             name: ServerName::new(name)?,
             direction: Direction::Local,
+            protocol: Protocol::Mcp,
             upstream: Upstream::Command(program),
         });
     }
@@ -117,6 +118,13 @@ fn server(command: &Mcp, config: &Config) -> Result<Server, Problem> {
     if server.direction == Direction::Incoming {
         return Err(Problem::new(format!(
             "server `{}` is called by other operators, over HTTP",
+            server.name
+        ))
+        .next("counterfoil gateway serve"));
+    }
+    if server.protocol != Protocol::Mcp {
+        return Err(Problem::new(format!(
+            "server `{}` does not speak MCP: agents call it over HTTP",
             server.name
         ))
         .next("counterfoil gateway serve"));

@@ -10,8 +10,10 @@ use counterfoil_protocol::numbers::Amount;
 use reqwest::Url;
 use toml::Spanned;
 
-use super::file::{AgentTable, BudgetTable, Callers, File, GatewayTable, LogTable, ServerTable};
-use super::{Agent, Config, Gateway, Log, Server, Upstream};
+use super::file::{
+    AgentTable, BudgetTable, Callers, File, GatewayTable, LogTable, ProtocolName, ServerTable,
+};
+use super::{Agent, Config, Gateway, Log, Protocol, Server, Upstream};
 use crate::error::GatewayError;
 use crate::proxy::Direction;
 use crate::stdio::Command;
@@ -201,6 +203,26 @@ impl Check<'_> {
                 ));
             }
         };
+        let protocol = match table.protocol {
+            ProtocolName::Mcp => Protocol::Mcp,
+            ProtocolName::Http => Protocol::Http,
+            ProtocolName::A2a => Protocol::A2a,
+        };
+        match (protocol, &upstream) {
+            (Protocol::Http | Protocol::A2a, Upstream::Command(_)) => {
+                return Err(self.error(
+                    start,
+                    format!("server `{name}` is reached by `url`: only MCP servers have a `command`"),
+                ));
+            }
+            (Protocol::Http, Upstream::Url(url)) if url.query().is_some() => {
+                return Err(self.error(
+                    start,
+                    format!("the `url` of server `{name}` has a query: paths are put after it"),
+                ));
+            }
+            _ => {}
+        }
         let counterparty = table
             .operator
             .map(|text| {
@@ -238,6 +260,7 @@ impl Check<'_> {
         Ok(Server {
             name,
             direction,
+            protocol,
             upstream,
         })
     }

@@ -104,6 +104,8 @@ pub(super) struct AgentTable {
 pub(super) struct ServerTable {
     pub(super) name: Spanned<String>,
     pub(super) callers: Callers,
+    #[serde(default)]
+    pub(super) protocol: ProtocolName,
     pub(super) command: Option<Spanned<Vec<String>>>,
     pub(super) url: Option<Spanned<String>>,
     pub(super) operator: Option<Spanned<String>>,
@@ -114,6 +116,15 @@ pub(super) struct ServerTable {
 pub(super) enum Callers {
     Agents,
     Operators,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ProtocolName {
+    #[default]
+    Mcp,
+    Http,
+    A2a,
 }
 
 /// A default, which stands in no line.

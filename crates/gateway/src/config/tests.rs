@@ -120,6 +120,21 @@ fn every_mistake_names_its_line() {
             "reached by `url`",
         ),
         (
+            "[[servers]]\nname = \"a\"\ncallers = \"agents\"\nprotocol = \"http\"\ncommand = [\"x\"]",
+            2,
+            "only MCP servers",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\ncallers = \"agents\"\nprotocol = \"http\"\nurl = \"http://x/?a\"",
+            2,
+            "has a query",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\ncallers = \"agents\"\nprotocol = \"soap\"\nurl = \"http://x\"",
+            5,
+            "soap",
+        ),
+        (
             "[[servers]]\nname = \"a\"\ncallers = \"agents\"\nurl = \"http://x\"\noperator = \"acme.example\"",
             6,
             "itself",

@@ -111,7 +111,8 @@ async fn heads(enforcer: &Enforcer, operator: &OperatorName) -> Result<ChannelHe
     Ok(waited.map_err(|_| EnforcerError::Busy)??)
 }
 
-async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
+/// Pushes our records that `operator` has not acknowledged, and fetches its own.
+pub(crate) async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
     let client = client(enforcer, operator)?;
     let waiting = {
         let (enforcer, operator) = (enforcer.clone(), operator.clone());
@@ -139,7 +140,8 @@ async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), Gatewa
     fetch(enforcer, operator).await
 }
 
-async fn fetch(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
+/// Fetches the records of `operator` that are missing here.
+pub(crate) async fn fetch(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
     let client = client(enforcer, operator)?;
     let failed = |detail: String| GatewayError::Exchange {
         operator: operator.to_string(),

@@ -7,6 +7,7 @@ mod authenticate;
 mod client;
 mod errands;
 mod index;
+mod pushed;
 mod refusal;
 mod server;
 pub mod signature;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use self::client::{ExchangeClient, Signer};
 pub use self::errands::Errands;
-pub(crate) use self::errands::PUSH_FROM;
+pub(crate) use self::errands::{PUSH_FROM, fetch, push};
+pub(crate) use self::pushed::Pushed;
 pub(crate) use self::server::{Exchange, router};
 pub use self::wire::{ChannelHeads, Head};

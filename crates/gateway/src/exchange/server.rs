@@ -23,6 +23,7 @@ use counterfoil_protocol::record::UnverifiedRecord;
 use serde::Serialize;
 
 use super::index::ChannelIndex;
+use super::pushed::Pushed;
 use super::refusal::Refusal;
 use super::wire::{ChannelHeads, Head, ManifestEntry, Manifests, Receipts, Records, encode};
 use crate::evidence;
@@ -44,6 +45,7 @@ pub(crate) struct Exchange {
     pub(super) addresses: Addresses,
     pub(super) freshness: Duration,
     index: ChannelIndex,
+    pushed: Pushed,
     /// Nonces of verified requests, and until when a request with them could be fresh.
     pub(super) nonces: Mutex<HashMap<(KeyThumbprint, String), u64>>,
 }
@@ -54,9 +56,11 @@ impl Exchange {
         manifests: PathBuf,
         addresses: Addresses,
         freshness: Duration,
+        pushed: Pushed,
     ) -> Self {
         Self {
             index: ChannelIndex::new(enforcer.journal_path()),
+            pushed,
             enforcer,
             manifests,
             addresses,
@@ -168,6 +172,10 @@ async fn push(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer
     }
     let heads = blocking(move || {
         exchange.enforcer.ingest(&envelope)?;
+        for record in &envelope.records {
+            let id = UnverifiedRecord::parse(record)?.id();
+            exchange.pushed.keep(id, record);
+        }
         exchange.heads(&operator)
     });
     Ok(json(&heads.await?))

@@ -29,13 +29,13 @@ use counterfoil_protocol::digest::ContentDigest;
 use counterfoil_protocol::names::SessionName;
 use tokio::sync::watch;
 
-pub(crate) use self::guard::Addresses;
-use self::guard::{Agents, Turned, check_get, check_post};
+pub(crate) use self::guard::{Addresses, Agents, Turned};
+use self::guard::{check_get, check_post};
 use self::relay::Line;
 use self::reply::{json, refused, status_only, turned_away, unrecorded};
 use self::session::Sessions;
 use self::upstream::{PROTOCOL_VERSION, SESSION};
-use crate::config::{Config, Upstream};
+use crate::config::{Config, Protocol, Upstream};
 use crate::error::GatewayError;
 use crate::exchange::Errands;
 use crate::message::refusal::HEADER_MISMATCH;
@@ -77,13 +77,14 @@ impl Service {
         config: &Config,
         gate: Gate,
         errands: Option<Errands>,
-        port: u16,
+        addresses: Addresses,
     ) -> Result<Self, GatewayError> {
         let client = upstream::client()?;
         let stopping = watch::Sender::new(false);
         let servers = config
             .servers
             .iter()
+            .filter(|server| server.protocol == Protocol::Mcp)
             .map(|server| {
                 let via = match &server.upstream {
                     Upstream::Url(url) => Via::Url(Line {
@@ -109,7 +110,7 @@ impl Service {
             errands,
             servers,
             agents: Agents::read(config)?,
-            addresses: Addresses::new(&config.gateway, port),
+            addresses,
             max_bytes: config.gateway.message_bytes,
             stopping,
         })
@@ -123,11 +124,6 @@ impl Service {
                 sessions.stop_listening();
             }
         }
-    }
-
-    /// The addresses it answers to.
-    pub(crate) const fn addresses(&self) -> &Addresses {
-        &self.addresses
     }
 
     /// Ends all servers that it runs.

@@ -198,7 +198,7 @@ pub(super) fn with_evidence(answer: Bytes, envelope: &Envelope) -> Bytes {
 }
 
 /// `text` with a full stop at its end.
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let text = text.trim_end();
     match text.chars().last() {
         Some('.' | '!' | '?') | None => text.to_owned(),

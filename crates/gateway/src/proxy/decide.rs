@@ -1,7 +1,7 @@
 //! Deciding a request.
 
 use bytes::Bytes;
-use counterfoil_enforcer::call::{Call, Envelope, Party};
+use counterfoil_enforcer::call::{Call, Denial, Envelope, Party};
 use counterfoil_enforcer::{Decided, EnforcerError, Pending, Permit};
 
 use counterfoil_protocol::names::OperatorName;
@@ -15,7 +15,7 @@ use crate::exchange::{Errands, PUSH_FROM};
 use crate::message::splice;
 
 /// Records of the other operator are missing here. Spec: mcp §5.
-pub(super) const CHANNEL_GAP: &str = "channel_gap";
+pub(crate) const CHANNEL_GAP: &str = "channel_gap";
 /// Too many of our records wait for the other operator to acknowledge them.
 const CHANNEL_UNACKNOWLEDGED: &str = "channel_unacknowledged";
 
@@ -133,16 +133,7 @@ fn conclude(
         Ok(Decided::Allowed(permit)) => forward(request, asked, direction, errands, permit),
         Ok(Decided::Denied(denial)) => {
             if let Some(errands) = errands {
-                let other = match direction {
-                    Direction::Outgoing(operator) => Some(operator),
-                    Direction::Incoming => request.envelope.as_ref().and_then(sender),
-                    Direction::Local => None,
-                };
-                match (denial.reason.as_str(), other) {
-                    (CHANNEL_GAP, Some(operator)) => errands.fetch(&operator),
-                    (CHANNEL_UNACKNOWLEDGED, Some(operator)) => errands.push(&operator),
-                    _ => {}
-                }
+                run_errands(&errands, &direction, request.envelope.as_ref(), &denial);
             }
             Verdict::Answer(asked.denial(&denial))
         }
@@ -151,6 +142,25 @@ fn conclude(
             tracing::error!(code = error.code(), %error, "a call was denied: no decision could be recorded");
             Verdict::Answer(asked.undecided(&error))
         }
+    }
+}
+
+/// Has done outside of calls what would have let this one pass.
+pub(crate) fn run_errands(
+    errands: &Errands,
+    direction: &Direction,
+    envelope: Option<&Envelope>,
+    denial: &Denial,
+) {
+    let other = match direction {
+        Direction::Outgoing(operator) => Some(operator.clone()),
+        Direction::Incoming => envelope.and_then(sender),
+        Direction::Local => None,
+    };
+    match (denial.reason.as_str(), other) {
+        (CHANNEL_GAP, Some(operator)) => errands.fetch(&operator),
+        (CHANNEL_UNACKNOWLEDGED, Some(operator)) => errands.push(&operator),
+        _ => {}
     }
 }
 

@@ -26,7 +26,8 @@ use crate::exchange::Errands;
 use crate::message::{Message, Revision, call::handshake_version};
 
 pub use self::answer::Refused;
-pub(crate) use self::answer::TooManyRefusals;
+pub(crate) use self::answer::{TooManyRefusals, sentence};
+pub(crate) use self::decide::{CHANNEL_GAP, run_errands};
 pub use self::call::{Answering, Executed, OpenCall};
 pub use self::decide::{Deciding, Forward, Verdict};
 pub use self::read::{ClientMessage, Request, ServerMessage};
