@@ -12,6 +12,7 @@
     reason = "a test stops at the first thing that goes wrong"
 )]
 
+mod a2a;
 mod agent;
 mod binaries;
 mod configuration;
@@ -20,8 +21,10 @@ mod demo;
 mod documentation;
 mod faults;
 mod framing;
+mod http_api;
 mod journal;
 mod levels;
 mod offline;
+mod python;
 mod third_party;
 mod world;

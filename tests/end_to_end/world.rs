@@ -38,6 +38,7 @@ const PROCESSES: [(&str, &[&str]); 5] = [
 pub(crate) struct World {
     directory: TempDir,
     acme: SocketAddr,
+    globex: SocketAddr,
     running: BTreeMap<&'static str, Child>,
 }
 
@@ -59,6 +60,7 @@ impl World {
         let mut world = Self {
             directory,
             acme,
+            globex,
             running: BTreeMap::new(),
         };
         let mut witnesses = Vec::new();
@@ -161,7 +163,7 @@ impl World {
     }
 
     /// Adds to the configuration of an operator, and keeps clear text so that tests can read it.
-    fn configure(&self, home: &str, more: &str) {
+    pub(crate) fn configure(&self, home: &str, more: &str) {
         let path = self.path(home).join("operator.toml");
         let text = fs::read_to_string(&path).unwrap();
         let text = text.replace("keep_clear_text = false", "keep_clear_text = true");
@@ -246,6 +248,11 @@ impl World {
     /// Where acme's agents call.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/mcp/desk", self.acme)
+    }
+
+    /// Where the gateway of an operator answers.
+    pub(crate) fn gateway(&self, home: &str) -> SocketAddr {
+        if home == "acme" { self.acme } else { self.globex }
     }
 
     /// An agent of acme in a session with globex's desk.
@@ -344,6 +351,12 @@ pub(crate) fn solo(directory: &Path) {
         directory,
         &["init", "--home", "solo", "--operator", "solo.example"],
     );
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    let [address] = free_ports();
+    address.port()
 }
 
 fn free_ports<const N: usize>() -> [SocketAddr; N] {

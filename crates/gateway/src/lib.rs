@@ -14,6 +14,7 @@
 //! | [`serve`] | the HTTP listener |
 //! | [`stdio`] | messages over pipes |
 
+mod a2a;
 pub mod config;
 mod error;
 pub mod evidence;

@@ -1,4 +1,4 @@
-//! The listener: MCP, HTTP APIs and the exchange API on one address.
+//! The listener: MCP, HTTP APIs, A2A agents and the exchange API on one address.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::a2a;
 use crate::config::Config;
 use crate::error::GatewayError;
 use crate::exchange::{self, Errands, Exchange, Pushed};
@@ -72,8 +73,11 @@ impl Gateway {
             addresses.clone(),
             pushed.clone(),
         )?;
+        let others = a2a::Service::new(config, gate.clone(), errands.clone(), addresses.clone())?;
         let service = Arc::new(Service::new(config, gate, errands, addresses.clone())?);
-        let mut router = http::router(Arc::clone(&service)).merge(http_api::router(Arc::new(api)));
+        let mut router = http::router(Arc::clone(&service))
+            .merge(http_api::router(Arc::new(api)))
+            .merge(a2a::router(Arc::new(others)));
         if let (Some(enforcer), Some(manifests)) = (enforcer, manifests) {
             router = router.merge(exchange::router(Arc::new(Exchange::new(
                 enforcer,

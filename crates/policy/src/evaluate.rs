@@ -13,6 +13,7 @@ use counterfoil_protocol::names::{PolicyId, ReasonCode};
 use counterfoil_protocol::numbers::Amount;
 
 use crate::arguments::shorten;
+use crate::http;
 use crate::json::Json;
 use crate::rules::Rule;
 use crate::schema::{TOOL_VERB, is_verb};
@@ -81,6 +82,11 @@ impl Policy for PolicySet {
 impl PolicySet {
     fn find_action(&self, input: &EvaluationInput<'_>) -> Result<&Action, Refusal<'_>> {
         let (verb, tool) = (input.verb.as_str(), input.tool.as_str());
+        if http::is_method(verb)
+            && let Some(action) = http::find(self.actions.iter(), verb, tool)
+        {
+            return Ok(action);
+        }
         let (name, in_its_class) = if verb == TOOL_VERB {
             (tool, !is_verb(tool))
         } else {
@@ -232,7 +238,9 @@ fn context(action: &Action, input: &EvaluationInput<'_>) -> Result<Context, Refu
             "the call's arguments are not one strict JSON value: {error}"
         ))
     })?;
-    let shown = if input.verb.as_str() == TOOL_VERB {
+    let shown = if action.is_route {
+        http::shown(json)
+    } else if input.verb.as_str() == TOOL_VERB {
         json
     } else {
         let name = Json::Text(input.tool.as_str().to_owned());

@@ -14,6 +14,7 @@ use counterfoil_protocol::names::PolicyId;
 use crate::arguments::ValueType;
 use crate::error::PolicyError;
 use crate::evaluate::ReasonCodes;
+use crate::http;
 use crate::rules::{self, Rule};
 use crate::schema::{LoadedSchema, is_verb};
 use crate::sources::Sources;
@@ -36,6 +37,8 @@ pub struct PolicySet {
 pub(crate) struct Action {
     pub(crate) uid: EntityUid,
     pub(crate) arguments: ValueType,
+    /// Whether it is a request to an HTTP API by method and path.
+    pub(crate) is_route: bool,
     /// The policies whose scope includes the action.
     pub(crate) policies: CedarSet,
     /// The action and the groups it is in.
@@ -116,6 +119,7 @@ impl PolicySet {
                 .filter(|rule| applies(&rule.cedar.action_constraint(), &uid, &groups))
                 .map(|rule| rule.cedar.clone());
             let policies = CedarSet::from_policies(policies).map_err(internal)?;
+            let is_route = http::path_pattern(&name).is_some();
             let own = groups.into_iter().chain([&uid]);
             let own = own.filter_map(|uid| all_actions.get(uid)).cloned();
             let hierarchy = Entities::from_entities(own, None).map_err(internal)?;
@@ -124,6 +128,7 @@ impl PolicySet {
                 Action {
                     uid,
                     arguments,
+                    is_route,
                     policies,
                     hierarchy,
                 },

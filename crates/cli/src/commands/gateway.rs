@@ -13,7 +13,8 @@ pub(crate) enum Gateway {
     Serve(Serve),
 }
 
-/// Run the gateway: MCP at `/mcp/<server>`, and the exchange API for other operators.
+/// Run the gateway: MCP at `/mcp/<server>`, HTTP APIs at `/http/<server>/`, A2A agents at
+/// `/a2a/<server>`, and the exchange API for other operators.
 ///
 /// Servers, agents and budgets are in operator.toml, policies in the folder `policy`. It prints one
 /// line when it listens. If the journal, a key or the policy cannot be used it starts nevertheless,

@@ -1,14 +1,14 @@
 //! MCP over streamable HTTP: `/mcp/<server>`, in front of a server that speaks it too, or of one
 //! that the gateway runs over stdio.
 
-mod body;
+pub(crate) mod body;
 mod guard;
 mod process;
 mod process_output;
 mod pump;
-mod queue;
+pub(crate) mod queue;
 mod relay;
-mod reply;
+pub(crate) mod reply;
 mod session;
 mod unsolicited;
 pub(crate) mod upstream;
@@ -29,7 +29,7 @@ use counterfoil_protocol::digest::ContentDigest;
 use counterfoil_protocol::names::SessionName;
 use tokio::sync::watch;
 
-pub(crate) use self::guard::{Addresses, Agents, Turned};
+pub(crate) use self::guard::{Addresses, Agents, Turned, check_json};
 use self::guard::{check_get, check_post};
 use self::relay::Line;
 use self::reply::{json, refused, status_only, turned_away, unrecorded};

@@ -9,7 +9,7 @@ use super::{Proxy, Request};
 use crate::evidence;
 use crate::message::call::revision_of;
 use crate::message::refusal::{DENIED, INTERNAL_ERROR, Refusal};
-use crate::message::{Id, Message, Revision, Verb, splice};
+use crate::message::{Dialect, Id, Message, Revision};
 
 /// A message that goes no further.
 #[derive(Clone, Debug)]
@@ -52,6 +52,7 @@ pub(super) struct Asked {
     pub(super) revision: Revision,
     /// Tool calls are answered with a result that a model can read.
     pub(super) is_tool_call: bool,
+    pub(super) dialect: Dialect,
 }
 
 impl Asked {
@@ -59,7 +60,8 @@ impl Asked {
         Self {
             id: request.id.clone(),
             revision: request.revision,
-            is_tool_call: request.action.verb == Verb::CallTool,
+            is_tool_call: request.is_tool_call,
+            dialect: request.dialect,
         }
     }
 
@@ -84,7 +86,7 @@ impl Asked {
             instead: instead.as_deref(),
         });
         match &denial.envelope {
-            Some(envelope) => with_evidence(answer, envelope),
+            Some(envelope) => with_evidence(self.dialect, answer, envelope),
             None => answer,
         }
     }
@@ -182,10 +184,10 @@ impl Proxy {
 }
 
 /// The gateway's own answer with evidence in it.
-pub(super) fn with_evidence(answer: Bytes, envelope: &Envelope) -> Bytes {
+pub(super) fn with_evidence(dialect: Dialect, answer: Bytes, envelope: &Envelope) -> Bytes {
     let spliced = Message::from_bytes(answer.clone(), answer.len())
         .ok()
-        .and_then(|message| splice::insert(&message, &evidence::encode(envelope)).ok());
+        .and_then(|message| dialect.insert(&message, &evidence::encode(envelope)).ok());
     match spliced {
         Some(spliced) => spliced,
         None => {

@@ -12,7 +12,6 @@ use super::call::OpenCall;
 use super::{Direction, Gate, Proxy, Request};
 use crate::evidence;
 use crate::exchange::{Errands, PUSH_FROM};
-use crate::message::splice;
 
 /// Records of the other operator are missing here. Spec: mcp §5.
 pub(crate) const CHANNEL_GAP: &str = "channel_gap";
@@ -70,7 +69,7 @@ impl Proxy {
                     server: self.server.clone(),
                     verb: request.verb.clone(),
                     tool: request.tool.clone(),
-                    arguments: request.action.arguments_bytes(&request.message),
+                    arguments: request.arguments(),
                     parameters: request.message.params_bytes().unwrap_or_default(),
                 };
                 let party = match &self.direction {
@@ -185,7 +184,10 @@ fn forward(
             {
                 errands.push(operator);
             }
-            match splice::insert(&request.message, &evidence::encode(&envelope)) {
+            match request
+                .dialect
+                .insert(&request.message, &evidence::encode(&envelope))
+            {
                 Ok(bytes) => bytes,
                 // Dropping the permit records that the call was not executed.
                 Err(error) => {

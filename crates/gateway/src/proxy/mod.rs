@@ -23,11 +23,12 @@ use counterfoil_enforcer::{Enforcer, EnforcerError};
 use counterfoil_protocol::names::{AgentName, OperatorName, ReasonCode, ServerName, SessionName};
 
 use crate::exchange::Errands;
-use crate::message::{Message, Revision, call::handshake_version};
+use crate::message::{Dialect, Message, Revision, call::handshake_version};
 
 pub use self::answer::Refused;
 pub(crate) use self::answer::{TooManyRefusals, sentence};
 pub(crate) use self::decide::{CHANNEL_GAP, run_errands};
+pub(crate) use self::call::Streamed;
 pub use self::call::{Answering, Executed, OpenCall};
 pub use self::decide::{Deciding, Forward, Verdict};
 pub use self::read::{ClientMessage, Request, ServerMessage};
@@ -126,6 +127,7 @@ pub struct Proxy {
     caller: Caller,
     max_bytes: usize,
     errands: Option<Errands>,
+    dialect: Dialect,
     /// The revision of the session, as an index into [`Revision::ALL`].
     revision: AtomicU8,
 }
@@ -146,6 +148,7 @@ impl Proxy {
             caller,
             max_bytes,
             errands: None,
+            dialect: Dialect::Mcp,
             revision: AtomicU8::new(0),
         }
     }
@@ -154,6 +157,13 @@ impl Proxy {
     #[must_use]
     pub fn with_errands(mut self, errands: Option<Errands>) -> Self {
         self.errands = errands;
+        self
+    }
+
+    /// The same, for messages of this protocol.
+    #[must_use]
+    pub const fn speaking(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
         self
     }
 
