@@ -395,7 +395,7 @@ async fn what_can_be_read_in_two_ways_is_refused_and_nothing_is_forwarded() {
         ),
         (
             format!(
-                "GET /http/orders/a HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+                "GET /http/orders/a HTTP/1.1\r\n{host}Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
             ),
             "upgrade_not_supported",
         ),
