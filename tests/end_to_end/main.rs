@@ -13,6 +13,7 @@
 )]
 
 mod agent;
+mod attestations;
 mod binaries;
 mod configuration;
 mod crashes;
@@ -23,5 +24,6 @@ mod framing;
 mod journal;
 mod levels;
 mod offline;
+mod stock;
 mod third_party;
 mod world;

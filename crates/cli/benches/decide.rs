@@ -110,6 +110,7 @@ fn decide(enforcer: &Enforcer) -> Duration {
         tool: "read_ticket".parse().unwrap(),
         arguments: br#"{"id":"T-1001"}"#,
         parameters,
+        attestations: &[],
     };
     let party = Party::Local {
         agent: "support-bot".parse().unwrap(),

@@ -47,6 +47,9 @@ pub(crate) enum Command {
     Receipt(commands::receipt::Receipt),
     /// Verify receipts against a trust file, offline, and explain every step.
     Verify(commands::verify::Verify),
+    /// Evidence from elsewhere that records refer to.
+    #[command(subcommand)]
+    Attestation(commands::attestation::Attestation),
     /// The journal of an operator's enforcer.
     #[command(subcommand)]
     Journal(commands::journal::Journal),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use counterfoil_protocol::attestation::Attestation;
+use counterfoil_protocol::record::{Body, Record};
 use counterfoil_protocol::verify::{Level, Report, StepName, StepOutcome};
 use serde_json::{Value, json};
 
@@ -121,6 +123,20 @@ pub(crate) fn text(report: &Report) -> String {
             }
         );
     }
+    if let Some(facts) = &report.facts {
+        for attestation in attestations(&facts.record) {
+            let _ = writeln!(
+                text,
+                "  refers to        {} {}{}, not verified",
+                attestation.kind.as_str(),
+                attestation.digest,
+                attestation
+                    .location
+                    .as_ref()
+                    .map_or_else(String::new, |place| format!(" at {}", place.as_str()))
+            );
+        }
+    }
     let _ = writeln!(
         text,
         "  this does not show: {}",
@@ -166,6 +182,16 @@ pub(crate) fn json(report: &Report, required: Level) -> Value {
     })
 }
 
+/// The evidence from elsewhere that a record refers to.
+pub(crate) fn attestations(record: &Record) -> &[Attestation] {
+    match &record.body {
+        Body::Request(request) => &request.attestations,
+        Body::Decision(decision) => &decision.attestations,
+        Body::Outcome(outcome) => &outcome.attestations,
+        Body::Control(_) | Body::Channel(_) => &[],
+    }
+}
+
 /// What even a verified receipt leaves open.
 fn not_shown(report: &Report) -> Vec<String> {
     if !report.is_verified() {
@@ -183,6 +209,15 @@ fn not_shown(report: &Report) -> Vec<String> {
     };
     if absent(StepName::Disclosures) {
         open.push("what was in the parameters or the result".to_owned());
+    }
+    let refers = report
+        .facts
+        .as_ref()
+        .is_some_and(|facts| !attestations(&facts.record).is_empty());
+    if refers {
+        open.push(
+            "that the evidence from elsewhere holds, only that the record refers to it".to_owned(),
+        );
     }
     open.push(match report.keys_known_to_size {
         Some(size) => format!("keys revoked after log size {size}"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use counterfoil_protocol::attestation::Attestation;
 use counterfoil_protocol::digest::{RecordId, Salt};
 use counterfoil_protocol::disclosure::Disclosure;
 use counterfoil_protocol::names::{
@@ -26,6 +27,8 @@ pub struct Call<'a> {
     pub arguments: &'a [u8],
     /// The parameters as they were sent, which the record commits to.
     pub parameters: &'a [u8],
+    /// The evidence from elsewhere that the parameters refer to.
+    pub attestations: &'a [Attestation],
 }
 
 /// Who asks, and what stands behind the gateway.

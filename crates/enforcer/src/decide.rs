@@ -319,7 +319,7 @@ impl Enforcer {
                 parameters,
                 evaluation,
                 reservations: reservations.clone(),
-                attestations: Vec::new(),
+                attestations: call.attestations.to_vec(),
             }),
             channel => Body::Decision(Decision {
                 channel,
@@ -330,7 +330,7 @@ impl Enforcer {
                 parameters,
                 evaluation,
                 reservations: reservations.clone(),
-                attestations: Vec::new(),
+                attestations: call.attestations.to_vec(),
             }),
         };
         let appended = core.append_at(&mut stream, now, body, openings)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use counterfoil_durable::committer::Ticket;
+use counterfoil_protocol::attestation::Attestation;
 use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId, Salt};
 use counterfoil_protocol::disclosure::{DisclosedField, salted_digest};
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
@@ -35,6 +36,8 @@ pub struct Permit {
     reservations: Vec<Reservation>,
     /// Whether what travels with the call has been handed out: then it may have been executed.
     handed_out: AtomicBool,
+    /// The evidence from elsewhere that the result refers to.
+    attestations: Vec<Attestation>,
     settled: bool,
 }
 
@@ -106,6 +109,7 @@ impl Permit {
             salt,
             reservations,
             handed_out: AtomicBool::new(false),
+            attestations: Vec::new(),
             settled: false,
         }
     }
@@ -132,6 +136,12 @@ impl Permit {
             envelope.records.push(Arc::clone(&self.bytes));
         }
         Some(envelope)
+    }
+
+    /// The same permit, whose outcome refers to evidence from elsewhere, as the result does.
+    pub fn referring_to(mut self, attestations: Vec<Attestation>) -> Self {
+        self.attestations = attestations;
+        self
     }
 
     /// Records what became of the call.
@@ -169,6 +179,10 @@ impl Permit {
             }
             AnswerCheck::Invalid { .. } => (OutcomeStatus::EvidenceInvalid, None),
         };
+        if !matches!(check, AnswerCheck::Attested { .. }) {
+            // What nobody signed for refers to nothing.
+            self.attestations.clear();
+        }
         let completion = Completion {
             status,
             result: Some(result),
@@ -314,7 +328,7 @@ impl Permit {
             status: completion.status,
             result,
             settlements,
-            attestations: Vec::new(),
+            attestations: core::mem::take(&mut self.attestations),
         });
         let appended = core.append(&mut stream, body, openings)?;
         drop(stream);

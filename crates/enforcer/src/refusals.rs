@@ -189,6 +189,7 @@ mod tests {
             tool: "echo".parse().unwrap(),
             arguments: b"{}",
             parameters: b"{}",
+            attestations: &[],
         };
         let party = Party::Local {
             agent: AgentName::new("bot").unwrap(),

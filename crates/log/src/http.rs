@@ -36,7 +36,7 @@ use crate::{
     lock::SignedHead,
     node::{FailOnPanic, Node},
     pool::{Place, internal},
-    publish, read,
+    publish, read, scrapi,
     sequencer::Sequencer,
     store::{self, FileStore},
     witnesses::{self, Witness},
@@ -204,12 +204,14 @@ fn router(node: Arc<Node>) -> Router {
         .route("/add", post(add))
         .route("/v1/entries", post(entries))
         .route("/v1/operators", post(operators))
+        .merge(scrapi::writing())
         .route_layer(middleware::from_fn_with_state(places, door::enter))
         .route("/checkpoint", get(checkpoint))
         .route("/tile/{*path}", get(tile))
         .route("/v1/proof", get(proof))
         .route("/v1/operators/{name}", get(operator))
         .route("/v1/streams/{kid}", get(stream))
+        .merge(scrapi::reading())
         .with_state(node)
 }
 
@@ -402,7 +404,7 @@ async fn submit(
 }
 
 /// Once a fork is suspected only what was published before is shown.
-fn check_shown(node: &Node, size: u64) -> Result<(), Refusal> {
+pub(crate) fn check_shown(node: &Node, size: u64) -> Result<(), Refusal> {
     let Some(reason) = node.fork.borrow().clone() else {
         return Ok(());
     };
@@ -415,7 +417,7 @@ fn check_shown(node: &Node, size: u64) -> Result<(), Refusal> {
 }
 
 /// Has an entry logged, or finds that it is. Returns its index.
-async fn take_in(
+pub(crate) async fn take_in(
     node: &Arc<Node>,
     content: Vec<u8>,
     token: bool,
@@ -435,7 +437,7 @@ async fn take_in(
 }
 
 /// Waits for a checkpoint that covers an entry.
-async fn covering(
+pub(crate) async fn covering(
     node: &Node,
     checkpoints: &watch::Sender<Option<SignedHead>>,
     index: u64,
@@ -477,7 +479,7 @@ async fn inclusion(
 }
 
 /// Runs what reads files or the database on a thread that may block.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(task)

@@ -11,7 +11,7 @@ use counterfoil_durable::{
     file::{self, Access},
     lock::DirectoryLock,
 };
-use counterfoil_protocol::numbers::UnixMillis;
+use counterfoil_protocol::{keys::SigningKey, numbers::UnixMillis, stock::LogSigner};
 use counterfoil_tlog::{
     note::{Note, VerifierKey},
     policy::Policy,
@@ -52,6 +52,8 @@ pub fn system_clock() -> UnixMillis {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) key: VerifierKey,
+    /// Signs roots as COSE receipts, with the same key.
+    pub(crate) stock: LogSigner,
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
     pub(crate) store: FileStore,
@@ -89,6 +91,9 @@ impl Node {
         let lock = DirectoryLock::acquire(directory)?;
         let signer = read_key(directory)?;
         let key = signer.verifier().clone();
+        let stock = SigningKey::from_seed(&signer.seed())
+            .map(|signing| LogSigner::new(key.name().as_str().to_owned(), signing))
+            .map_err(|failure| Error::System(failure.to_string()))?;
         let policy = config.read_policy(directory, &key)?;
         let token = read_token(directory)?;
         let store = FileStore::new(directory);
@@ -117,6 +122,7 @@ impl Node {
         let pool = Pool::new(registry, reader, size, published_size, pool_limits);
         let node = Self {
             key,
+            stock,
             // The empty tree is a prefix of every other: there is nothing to confirm.
             confirmed: watch::Sender::new(size == 0 || !policy.needs_witnesses()),
             fork: watch::Sender::new(None),

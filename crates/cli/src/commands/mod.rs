@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod attestation;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod gateway;
@@ -19,6 +20,7 @@ use crate::arguments::{Arguments, Command};
 pub(crate) fn run(arguments: Arguments) -> Result<Answer, Problem> {
     let json = arguments.json;
     match &arguments.command {
+        Command::Attestation(command) => attestation::run(command),
         Command::Completions(command) => completions::run(command),
         Command::Demo(command) => demo::run(command, json),
         Command::Gateway(command) => gateway::run(command, json),

@@ -22,6 +22,7 @@ Exit codes: 0 every receipt is verified, 1 one is not, 2 one cannot be read as a
 Examples:
   counterfoil verify 12.receipt --trust trust
   counterfoil verify receipts/*.receipt --trust trust --level witnessed
+  counterfoil verify 12.receipt --trust trust --attestation payment.json
   counterfoil verify 12.receipt --trust trust --json")]
 pub(crate) struct Verify {
     /// The receipts.
@@ -38,6 +39,10 @@ pub(crate) struct Verify {
     /// that is not verified.
     #[arg(long)]
     explain: bool,
+    /// Also check that the record refers to this file: that it names its digest. What the file
+    /// says, and who signed it, is not verified. Needs a single receipt.
+    #[arg(long = "attestation", value_name = "FILE")]
+    attestations: Vec<PathBuf>,
 }
 
 /// How far evidence goes.
@@ -69,12 +74,61 @@ pub(crate) fn run(command: &Verify) -> Result<Answer, Problem> {
     let required = command
         .level
         .map_or_else(|| most_that_can_be_shown(&trust), Level::from);
+    if !command.attestations.is_empty() {
+        return with_attestations(command, &trust, required);
+    }
     // One at a time: a receipt may be large, and there may be many.
     let receipts = command.receipts.iter().map(|path| {
         let bytes = file::read(path).or_next("name the receipt files to verify")?;
         Ok((path.as_path(), bytes))
     });
     answer(receipts, &trust, required, command.explain)
+}
+
+/// One receipt, and files that its record is said to refer to.
+fn with_attestations(command: &Verify, trust: &Trust, required: Level) -> Result<Answer, Problem> {
+    let [path] = command.receipts.as_slice() else {
+        return Err(Problem::new(
+            "a file is compared with what one receipt refers to, and several are given",
+        )
+        .next("verify one receipt at a time with --attestation"));
+    };
+    let bytes = file::read(path).or_next("name the receipt file to verify")?;
+    let report = verify(&bytes, trust, required);
+    let one = std::iter::once(Ok((path.as_path(), bytes)));
+    let mut answer = answer(one, trust, required, command.explain)?;
+    let named = report.facts.as_ref().filter(|_| report.is_verified());
+    let named = named.map_or(&[][..], |facts| explain::attestations(&facts.record));
+    let mut files = Vec::new();
+    for file in &command.attestations {
+        let evidence = file::read(file).or_next("name a file that the record refers to")?;
+        let found = named.iter().find(|named| named.digest.is_of(&evidence));
+        let name = file.display();
+        answer.text.push_str(&match found {
+            Some(named) => format!(
+                "{name}: the record refers to this file, as `{}`, {}. Nothing else was checked\n",
+                named.kind.as_str(),
+                named.digest
+            ),
+            None if report.is_verified() => {
+                format!("{name}: NOT REFERRED TO, the record names no digest of it\n")
+            }
+            None => format!("{name}: not compared, the receipt is not verified\n"),
+        });
+        if found.is_none() && answer.exit == Exit::Good {
+            answer.exit = Exit::NotVerified;
+        }
+        files.push(json!({
+            "file": file,
+            "referred_to": found.is_some(),
+            "kind": found.map(|named| named.kind.as_str()),
+            "digest": found.map(|named| named.digest.to_string()),
+        }));
+    }
+    if let Value::Object(object) = &mut answer.json {
+        object.insert("attestations".to_owned(), Value::Array(files));
+    }
+    Ok(answer)
 }
 
 /// What there is to say of some receipts, and the exit code.

@@ -189,6 +189,7 @@ pub fn call<'a>(tool: &str, parameters: &'a [u8]) -> Call<'a> {
         tool: tool.parse().unwrap(),
         arguments: b"{}",
         parameters,
+        attestations: &[],
     }
 }
 

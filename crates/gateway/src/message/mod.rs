@@ -6,6 +6,7 @@
 //! say what the message is; the original bytes are what is committed to and what is forwarded.
 //! Nothing here opens a socket or decides anything.
 
+pub mod attestations;
 pub mod call;
 pub mod envelope;
 pub mod framing;

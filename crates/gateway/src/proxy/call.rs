@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use counterfoil_enforcer::call::{AnswerCheck, Envelope};
 use counterfoil_enforcer::{Completion, EnforcerError, PendingOutcome, Permit};
+use counterfoil_protocol::attestation::Attestation;
 use counterfoil_protocol::record::OutcomeStatus;
 
 use super::Direction;
@@ -13,7 +14,7 @@ use crate::exchange::Errands;
 use crate::message::json::Kind;
 use crate::message::refusal::REFUSAL_KEY;
 use crate::message::splice::SpliceError;
-use crate::message::{Body, Id, Message, splice};
+use crate::message::{Body, Id, Message, attestations, splice};
 
 /// An allowed call. Whatever happens to it leaves an outcome: also when it is dropped.
 #[derive(Debug)]
@@ -109,6 +110,14 @@ impl OpenCall {
             let answer = self.asked.error(error.code(), &reason);
             return self.complete(OutcomeStatus::Failed, answer);
         }
+        match attestations::of_result(&message) {
+            Ok(attestations) => self.refer_to(attestations),
+            Err(error) => {
+                let reason = format!("the server's answer is withheld: {error}");
+                let answer = self.asked.error(error.code(), &reason);
+                return self.complete(OutcomeStatus::Failed, answer);
+            }
+        }
         let outcome = self.settle(Completion {
             status: reported(&message),
             result: message.result_bytes(),
@@ -130,6 +139,14 @@ impl OpenCall {
                 return self.complete(OutcomeStatus::EvidenceInvalid, answer);
             }
         };
+        match attestations::of_result(&clean) {
+            Ok(attestations) => self.refer_to(attestations),
+            Err(error) => {
+                let reason = format!("the answer is withheld: {error}");
+                let answer = self.asked.withheld(error.code(), &reason);
+                return self.complete(OutcomeStatus::EvidenceInvalid, answer);
+            }
+        }
         let result = clean.result_bytes().unwrap_or_default();
         let Some(permit) = self.permit.take() else {
             return self.gone();
@@ -173,6 +190,13 @@ impl OpenCall {
                 self.asked.withheld(reason.as_str(), &text)
             }
         }
+    }
+
+    fn refer_to(&mut self, attestations: Vec<Attestation>) {
+        self.permit = self
+            .permit
+            .take()
+            .map(|permit| permit.referring_to(attestations));
     }
 
     fn settle(&mut self, completion: Completion<'_>) -> Result<PendingOutcome, EnforcerError> {

@@ -72,6 +72,7 @@ impl Proxy {
                     tool: request.tool.clone(),
                     arguments: request.action.arguments_bytes(&request.message),
                     parameters: request.message.params_bytes().unwrap_or_default(),
+                    attestations: &request.attestations,
                 };
                 let party = match &self.direction {
                     Direction::Local => Party::Local {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use counterfoil_enforcer::call::Envelope;
+use counterfoil_protocol::attestation::Attestation;
 use counterfoil_protocol::names::{ToolName, Verb};
 
 use super::answer::{Asked, Refused};
@@ -14,7 +15,8 @@ use crate::message::refusal::{
     answer_to_bad_call, answer_to_bad_message, answer_to_unknown_method,
 };
 use crate::message::{
-    Body, Classified, Id, Message, Revision, Sender, Verb as MethodVerb, classify, splice,
+    Body, Classified, Id, Message, Revision, Sender, Verb as MethodVerb, attestations, classify,
+    splice,
 };
 
 /// What came from the client's side.
@@ -55,6 +57,8 @@ pub struct Request {
     pub(super) revision: Revision,
     /// What came along, where other operators call.
     pub(super) envelope: Option<Envelope>,
+    /// The evidence from elsewhere that the parameters refer to.
+    pub(super) attestations: Vec<Attestation>,
 }
 
 impl Request {
@@ -194,6 +198,13 @@ impl Proxy {
             let reason = format!("{error}. Nothing was forwarded.");
             return refuse(&id, error.code(), &reason, INVALID_PARAMS, revision);
         }
+        let attestations = match attestations::of_parameters(&message) {
+            Ok(attestations) => attestations,
+            Err(error) => {
+                let reason = format!("{error}. Nothing was forwarded.");
+                return refuse(&id, error.code(), &reason, INVALID_PARAMS, revision);
+            }
+        };
         ClientMessage::Request(Box::new(Request {
             id,
             action,
@@ -201,6 +212,7 @@ impl Proxy {
             tool,
             revision,
             envelope,
+            attestations,
             message,
         }))
     }

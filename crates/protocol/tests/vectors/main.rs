@@ -14,6 +14,7 @@ mod bit_flips;
 mod c2sp;
 mod file;
 mod native;
+mod stock;
 
 use std::collections::BTreeSet;
 
@@ -86,6 +87,8 @@ fn run(vector: &Vector) -> Outcome {
         "contract" => native::contract(vector),
         "bundle" => native::bundle(vector),
         "fault" => native::fault(vector),
+        "cose-receipt" => stock::receipt(vector),
+        "transparent-statement" => stock::statement(vector),
         "note" => c2sp::note(vector),
         "checkpoint" => c2sp::checkpoint(vector),
         "tlog-proof" => c2sp::tlog_proof(vector),
@@ -123,5 +126,5 @@ fn every_object_has_vectors_of_both_kinds() {
         assert!(count(object, "success") > 0, "no good {object}");
         assert!(count(object, "failure") > 2, "too few bad {object}");
     }
-    assert_eq!(objects.len(), 14);
+    assert_eq!(objects.len(), 16);
 }

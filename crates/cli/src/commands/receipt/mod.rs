@@ -1,5 +1,6 @@
 //! `counterfoil receipt`: gets receipts and looks into them.
 
+mod export;
 mod get;
 mod show;
 
@@ -11,12 +12,15 @@ use crate::answer::{Answer, Problem};
 pub(crate) enum Receipt {
     /// Get receipts of our own records, or of another operator's from that operator.
     Get(get::Get),
+    /// Export a receipt for those who verify COSE receipts or SCITT statements.
+    Export(export::Export),
     /// Look into a receipt without verifying it.
     Show(show::Show),
 }
 
 pub(crate) fn run(command: &Receipt) -> Result<Answer, Problem> {
     match command {
+        Receipt::Export(command) => export::run(command),
         Receipt::Get(command) => get::run(command),
         Receipt::Show(command) => show::run(command),
     }
