@@ -10,7 +10,7 @@ use core::fmt;
 
 use ciborium::Value;
 
-use crate::cbor::fields::{array, bytes, integer, text};
+use crate::cbor::fields::{array, bytes, integer, row, text};
 use crate::cbor::{Encoder, Fields};
 use crate::failure::{Failure, FailureCode};
 use crate::names::{AttestationKind, Location};
@@ -87,12 +87,26 @@ impl AttestationDigest {
             -16 => digest.try_into().map(Self::Sha256).map_err(size),
             -43 => digest.try_into().map(Self::Sha384).map_err(size),
             -44 => digest.try_into().map(Self::Sha512).map_err(size),
-            _ => Err(Failure::new(
-                FailureCode::StructureOutOfRange,
-                format!("digest algorithm {algorithm} is not SHA-256, SHA-384 or SHA-512"),
-            )),
+            _ => Err(unknown(algorithm.into())),
         }
     }
+}
+
+/// The number of an algorithm, whatever size the digest has.
+fn known(algorithm: i128) -> Result<i64, Failure> {
+    match algorithm {
+        -16 => Ok(-16),
+        -43 => Ok(-43),
+        -44 => Ok(-44),
+        _ => Err(unknown(algorithm)),
+    }
+}
+
+fn unknown(algorithm: i128) -> Failure {
+    Failure::new(
+        FailureCode::StructureOutOfRange,
+        format!("digest algorithm {algorithm} is not SHA-256, SHA-384 or SHA-512"),
+    )
 }
 
 impl fmt::Display for AttestationDigest {
@@ -122,16 +136,8 @@ impl Attestation {
     fn decode(value: Value) -> Result<Self, Failure> {
         let mut fields = Fields::of(value, "an attestation")?;
         let kind = AttestationKind::new(text(fields.required(1)?, "the kind")?)?;
-        let parts: [Value; 2] = array(fields.required(2)?, 2, "the digest")?
-            .try_into()
-            .map_err(|_| {
-                Failure::new(
-                    FailureCode::StructureWrongType,
-                    "an attestation's digest is not two items",
-                )
-            })?;
-        let [algorithm, digest] = parts;
-        let algorithm = integer(&algorithm, "the digest algorithm")?;
+        let [algorithm, digest] = row(fields.required(2)?, "the digest")?;
+        let algorithm = known(integer(&algorithm, "the digest algorithm")?)?;
         let digest = AttestationDigest::new(algorithm, &bytes(digest, "the digest")?)?;
         let location = fields
             .optional(3)

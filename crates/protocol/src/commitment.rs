@@ -7,6 +7,7 @@
 //!
 //! Spec: batches §3.
 
+use ciborium::Value;
 use counterfoil_tlog::tree::Hash;
 
 use crate::batch::MAX_RECORDS;
@@ -109,12 +110,12 @@ impl UnverifiedCommitment {
                 "the payload is not a root of 32 bytes",
             )
         })?;
-        let header = object.batch.take().unwrap_or(ciborium::Value::Null);
+        let header = object.batch.take().unwrap_or(Value::Null);
         let mut fields = Fields::of(header, "the batch header")?;
         let commitment = Commitment {
             number: BatchNumber::new(unsigned(&fields.required(1)?, "batch number")?),
             first: Sequence::new(unsigned(&fields.required(2)?, "first sequence")?),
-            count: unsigned(&fields.required(3)?, "record count")?,
+            count: count(&fields.required(3)?)?,
             previous: nullable(fields.required(4)?)
                 .map(|value| fixed(&value, "previous commitment").map(CommitmentDigest::from_bytes))
                 .transpose()?,
@@ -167,11 +168,19 @@ impl UnverifiedCommitment {
     }
 }
 
+fn count(value: &Value) -> Result<u64, Failure> {
+    let count = unsigned(value, "record count")?;
+    if count == 0 || count > MAX_RECORDS {
+        return Err(Failure::new(
+            FailureCode::StructureOutOfRange,
+            format!("a batch of {count} records"),
+        ));
+    }
+    Ok(count)
+}
+
 fn check_ranges(commitment: &Commitment) -> Result<(), Failure> {
     let range = |detail: String| Err(Failure::new(FailureCode::StructureOutOfRange, detail));
-    if commitment.count == 0 || commitment.count > MAX_RECORDS {
-        return range(format!("a batch of {} records", commitment.count));
-    }
     if commitment
         .first
         .get()

@@ -181,14 +181,14 @@ impl Unverified {
             .and_then(|parts| parts.try_into().map_err(|_| structure("not four parts")))
             .map_err(|failure| structure(failure.detail()))?;
         let [protected, unprotected, payload, signature] = parts;
+        let part = |failure: Failure| structure(failure.detail());
+        let protected = bytes(protected, "the protected header").map_err(part)?;
         if unprotected != Value::Map(Vec::new()) {
             return Err(Failure::new(
                 FailureCode::CoseHeader,
                 "the unprotected header is not an empty map",
             ));
         }
-        let part = |failure: Failure| structure(failure.detail());
-        let protected = bytes(protected, "the protected header").map_err(part)?;
         let payload = bytes(payload, "the payload").map_err(part)?;
         let signature = fixed::<64>(&signature, "the signature").map_err(part)?;
 
@@ -238,7 +238,7 @@ fn parse_header(header: Value, expected: ObjectType) -> Result<(Header, Option<V
     };
     let mut labels = Fields::of(header, "the protected header").map_err(inside)?;
     let algorithm = labels.required(LABEL_ALGORITHM).map_err(inside)?;
-    if integer(&algorithm, "the algorithm").map_err(inside)? != ALGORITHM_ED25519 {
+    if integer(&algorithm, "the algorithm").map_err(inside)? != ALGORITHM_ED25519.into() {
         return Err(Failure::new(
             FailureCode::CoseAlgorithm,
             "the algorithm is not Ed25519 (-19)",
@@ -258,7 +258,7 @@ fn parse_header(header: Value, expected: ObjectType) -> Result<(Header, Option<V
     }
     let batch = if expected == ObjectType::Commitment {
         let vds = labels.required(LABEL_VDS).map_err(inside)?;
-        if integer(&vds, "vds").map_err(inside)? != VDS_RFC9162_SHA256 {
+        if integer(&vds, "vds").map_err(inside)? != VDS_RFC9162_SHA256.into() {
             return Err(refuse("vds is not RFC9162_SHA256 (1)"));
         }
         Some(labels.required(LABEL_BATCH).map_err(inside)?)

@@ -171,9 +171,11 @@ fn belong_together(
                 ),
             ));
         }
-        let Some(counterparty) = &header.counterparty else {
-            continue;
-        };
+    }
+    let Some(counterparty) = &header.counterparty else {
+        return Ok(());
+    };
+    for record in records {
         let content = record.unverified_content();
         if content.channel().map(|link| &link.counterparty) != Some(counterparty) {
             return Err(Failure::new(

@@ -19,7 +19,7 @@ use counterfoil_protocol::trust::Trust;
 use counterfoil_tlog::tree::Hash;
 
 use super::edit::{edited, set};
-use super::{Case, contracts};
+use super::{Case, contracts, fault_kinds};
 use crate::world::{START, Stream, World, both, record};
 
 const OBJECT: &str = "fault";
@@ -29,7 +29,7 @@ const TRUST: &str = "trust/both-witnesses";
 pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
     let fork = stream_fork(world)?;
     let mut cases = Vec::new();
-    for (name, comment, proof) in [
+    let proofs = [
         ("stream-fork", "two records with one number", fork.clone()),
         (
             "channel-fork",
@@ -76,7 +76,8 @@ pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
             "logged, where the contract asks for witnessed",
             evidence_too_low(world)?,
         ),
-    ] {
+    ];
+    for (name, comment, proof) in proofs.into_iter().chain(fault_kinds::proofs(world)?) {
         cases.push(
             Case::success(OBJECT, name, comment, proof.encode())
                 .with("trust", TRUST)
@@ -96,7 +97,7 @@ fn bad(name: &str, step: &str, code: FailureCode, comment: &str, proof: Vec<u8>)
 }
 
 /// A record of a stream, changed and signed again.
-fn changed(
+pub(super) fn changed(
     stream: &Stream,
     sequence: u64,
     change: impl FnOnce(&mut Record),
@@ -108,11 +109,11 @@ fn changed(
 }
 
 /// The record as it was made.
-fn made(stream: &Stream, sequence: u64) -> Result<(RecordId, Vec<u8>)> {
+pub(super) fn made(stream: &Stream, sequence: u64) -> Result<(RecordId, Vec<u8>)> {
     changed(stream, sequence, |_| {})
 }
 
-fn statement(record: &[u8]) -> Statement {
+pub(super) fn statement(record: &[u8]) -> Statement {
     Statement::record(Receipt {
         manifests: Vec::new(),
         ..contracts::signed(record, &[])
@@ -120,7 +121,7 @@ fn statement(record: &[u8]) -> Statement {
 }
 
 /// Two records as statements, the one with the lower id first.
-fn pair(a: &(RecordId, Vec<u8>), b: &(RecordId, Vec<u8>)) -> Vec<Statement> {
+pub(super) fn pair(a: &(RecordId, Vec<u8>), b: &(RecordId, Vec<u8>)) -> Vec<Statement> {
     let (one, other) = if a.0.as_bytes() < b.0.as_bytes() {
         (a, b)
     } else {
@@ -129,7 +130,7 @@ fn pair(a: &(RecordId, Vec<u8>), b: &(RecordId, Vec<u8>)) -> Vec<Statement> {
     vec![statement(&one.1), statement(&other.1)]
 }
 
-fn against(
+pub(super) fn against(
     world: &World,
     stream: &Stream,
     kind: FaultKind,
@@ -245,7 +246,7 @@ fn log_fork(world: &World) -> Result<FaultProof> {
 }
 
 /// The contract of the world, in force.
-fn contract(world: &World) -> Result<Statement> {
+pub(super) fn contract(world: &World) -> Result<Statement> {
     let file = ContractFile {
         end: None,
         ..contracts::file(world)?

@@ -7,6 +7,7 @@ mod cbor;
 mod commitments;
 mod contracts;
 mod edit;
+mod fault_kinds;
 mod faults;
 mod manifests;
 mod receipts;
