@@ -70,6 +70,17 @@ impl HttpAgent {
         ended(&self.request("tools/call", params)?)
     }
 
+    /// Calls a tool with something in `_meta` of the parameters.
+    pub(crate) fn call_with(
+        &mut self,
+        tool: &str,
+        arguments: Value,
+        meta: Value,
+    ) -> Result<Ended, String> {
+        let params = json!({ "name": tool, "arguments": arguments, "_meta": meta });
+        ended(&self.request("tools/call", params)?)
+    }
+
     /// The id of the session.
     pub(crate) fn session(&self) -> &str {
         self.session.as_deref().unwrap_or_default()

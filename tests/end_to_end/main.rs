@@ -12,16 +12,27 @@
     reason = "a test stops at the first thing that goes wrong"
 )]
 
+mod a2a;
 mod agent;
+mod attestations;
 mod binaries;
+mod channel;
 mod configuration;
+mod contract;
 mod crashes;
 mod demo;
+mod disclosure;
 mod documentation;
+mod evidence;
+mod fault;
 mod faults;
 mod framing;
+mod http_api;
 mod journal;
+mod keys;
 mod levels;
 mod offline;
+mod python;
+mod stock;
 mod third_party;
 mod world;

@@ -161,7 +161,7 @@ fn a_verifier_in_python_agrees() {
     for file in receipts(&world) {
         let python = |file: &str| {
             Command::new(third_party("venv/bin/python"))
-                .arg(source("third-party/verify_receipt.py"))
+                .arg(source("second-verifier/verify.py"))
                 .args([file, "trust"])
                 .current_dir(world.directory())
                 .output()
@@ -182,9 +182,13 @@ fn a_verifier_in_python_agrees() {
             let mut changed = bytes.clone();
             changed[at] ^= 4;
             fs::write(world.path("changed"), changed).unwrap();
-            assert!(!python("changed").status.success(), "bit 2 of byte {at}");
+            let output = python("changed");
+            assert_eq!(output.status.code(), Some(1), "bit 2 of byte {at}");
+            let found: Value = serde_json::from_slice(&output.stdout).unwrap();
             let said = world.run(&["verify", "changed", "--trust", "trust"]);
             assert_ne!(said.code, Some(0), "bit 2 of byte {at}");
+            let failure = &said.json["receipts"][0]["failure"];
+            assert_eq!(found["failure"], failure["code"], "bit 2 of byte {at}");
         }
     }
 }

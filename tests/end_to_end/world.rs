@@ -38,6 +38,7 @@ const PROCESSES: [(&str, &[&str]); 5] = [
 pub(crate) struct World {
     directory: TempDir,
     acme: SocketAddr,
+    globex: SocketAddr,
     running: BTreeMap<&'static str, Child>,
 }
 
@@ -59,6 +60,7 @@ impl World {
         let mut world = Self {
             directory,
             acme,
+            globex,
             running: BTreeMap::new(),
         };
         let mut witnesses = Vec::new();
@@ -161,10 +163,15 @@ impl World {
     }
 
     /// Adds to the configuration of an operator, and keeps clear text so that tests can read it.
-    fn configure(&self, home: &str, more: &str) {
+    pub(crate) fn configure(&self, home: &str, more: &str) {
         let path = self.path(home).join("operator.toml");
         let text = fs::read_to_string(&path).unwrap();
         let text = text.replace("keep_clear_text = false", "keep_clear_text = true");
+        // Nobody who is down is waited for, and what changes is heard of soon.
+        let text = text.replace(
+            "[gateway]\n",
+            "[gateway]\ncounterparty_seconds = 1\nmanifest_seconds = 2\n",
+        );
         fs::write(&path, format!("{text}\n{more}")).unwrap();
     }
 
@@ -188,6 +195,28 @@ impl World {
             "{name}: {line:?}\n{}",
             self.said(name)
         );
+    }
+
+    /// Starts the gateway of a further enforcer and waits until it listens.
+    pub(crate) fn start_further(&mut self, home: &'static str) {
+        let log = File::create(self.path(&format!("{home}.txt"))).unwrap();
+        let mut child = command(self.directory(), &["gateway", "serve", "--home", home])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        self.running.insert(home, child);
+        assert!(line.starts_with("listening on "), "{}", self.said(home));
+    }
+
+    /// An address that nobody listens on.
+    pub(crate) fn free_address(&self) -> String {
+        let [address] = free_ports();
+        address.to_string()
     }
 
     /// What a process wrote to standard error.
@@ -246,6 +275,15 @@ impl World {
     /// Where acme's agents call.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/mcp/desk", self.acme)
+    }
+
+    /// Where the gateway of an operator answers.
+    pub(crate) fn gateway(&self, home: &str) -> SocketAddr {
+        if home == "acme" {
+            self.acme
+        } else {
+            self.globex
+        }
     }
 
     /// An agent of acme in a session with globex's desk.
@@ -344,6 +382,12 @@ pub(crate) fn solo(directory: &Path) {
         directory,
         &["init", "--home", "solo", "--operator", "solo.example"],
     );
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    let [address] = free_ports();
+    address.port()
 }
 
 fn free_ports<const N: usize>() -> [SocketAddr; N] {

@@ -65,6 +65,7 @@ fn run(callers: usize, decisions: usize) {
         backlog_limit: None,
         batch_records: 1024,
         operators: Arc::new(Operators::default()),
+        contracts: Default::default(),
         environment,
     })
     .unwrap();
@@ -110,6 +111,7 @@ fn decide(enforcer: &Enforcer) -> Duration {
         tool: "read_ticket".parse().unwrap(),
         arguments: br#"{"id":"T-1001"}"#,
         parameters,
+        attestations: &[],
     };
     let party = Party::Local {
         agent: "support-bot".parse().unwrap(),

@@ -42,11 +42,26 @@ pub(crate) enum Command {
     Gateway(commands::gateway::Gateway),
     /// Put the gateway in front of an MCP server on standard input and output.
     Mcp(commands::mcp::Mcp),
+    /// What passes between this operator and others.
+    #[command(subcommand)]
+    Channel(commands::channel::Channel),
+    /// Contracts with other operators: what may be asked for, and with which evidence.
+    #[command(subcommand)]
+    Contract(commands::contract::Contract),
     /// Get receipts, and look into them.
     #[command(subcommand)]
     Receipt(commands::receipt::Receipt),
+    /// Bundles of evidence: export, verify, reconcile, replay.
+    #[command(subcommand)]
+    Evidence(commands::evidence::Evidence),
+    /// Faults: proofs that convict whoever signed what they are made of.
+    #[command(subcommand)]
+    Fault(commands::fault::Fault),
     /// Verify receipts against a trust file, offline, and explain every step.
     Verify(commands::verify::Verify),
+    /// Evidence from elsewhere that records refer to.
+    #[command(subcommand)]
+    Attestation(commands::attestation::Attestation),
     /// The journal of an operator's enforcer.
     #[command(subcommand)]
     Journal(commands::journal::Journal),

@@ -48,6 +48,11 @@ impl Peer {
         Ok(self.client.receipt(id).await?)
     }
 
+    /// The receipts of its records to us, from a place in the channel; at most `limit`.
+    pub(crate) async fn receipts(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, Problem> {
+        Ok(self.client.receipts(from, limit).await?)
+    }
+
     /// The last record of our stream `own` that it has received without a gap before it.
     pub(crate) async fn acknowledged(
         &self,

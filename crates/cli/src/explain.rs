@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use counterfoil_protocol::attestation::Attestation;
+use counterfoil_protocol::disclosure::DisclosedField;
 use counterfoil_protocol::verify::{Level, Report, StepName, StepOutcome};
 use serde_json::{Value, json};
 
@@ -121,6 +123,36 @@ pub(crate) fn text(report: &Report) -> String {
             }
         );
     }
+    if report.is_verified() {
+        let names = |fields: &[DisclosedField]| -> String {
+            let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
+            names.join(", ")
+        };
+        for (label, fields) in [("disclosed", &report.disclosed), ("hidden", &report.hidden)] {
+            if !fields.is_empty() {
+                let _ = writeln!(text, "  {label:<16} {}", names(fields));
+            }
+        }
+        if let Some(presented) = &report.presented {
+            let _ = writeln!(
+                text,
+                "  presented        by {} to {}, {}",
+                presented.presenter,
+                presented.audience,
+                show::millis(presented.time.get())
+            );
+        }
+        for attestation in attestations(report) {
+            let location = attestation.location.as_ref();
+            let _ = writeln!(
+                text,
+                "  referred to      {} {}{}, not verified",
+                attestation.kind,
+                attestation.digest,
+                location.map_or_else(String::new, |location| format!(" at {location}"))
+            );
+        }
+    }
     let _ = writeln!(
         text,
         "  this does not show: {}",
@@ -159,11 +191,32 @@ pub(crate) fn json(report: &Report, required: Level) -> Value {
         "not_after": report.not_after.map(|time| show::seconds(time.get())),
         "time_within_bounds": report.time_within_bounds,
         "keys_known_to_size": report.keys_known_to_size,
+        "disclosed": report.disclosed.iter().map(|field| field.name()).collect::<Vec<_>>(),
+        "hidden": report.hidden.iter().map(|field| field.name()).collect::<Vec<_>>(),
+        "presented": report.presented.as_ref().map(|presented| json!({
+            "presenter": presented.presenter.as_str(),
+            "audience": presented.audience.as_str(),
+            "time": show::millis(presented.time.get()),
+        })),
+        "referred_to": attestations(report).iter().map(|attestation| json!({
+            "kind": attestation.kind.as_str(),
+            "digest": attestation.digest.to_string(),
+            "location": attestation.location.as_ref().map(|location| location.as_str()),
+            "verified": false,
+        })).collect::<Vec<_>>(),
         "record": report.facts.as_ref().map(|facts| {
             show::record(facts.id, &facts.issuer, facts.kid, &facts.record)
         }),
         "does_not_show": not_shown(report),
     })
+}
+
+/// The evidence from elsewhere that the record refers to.
+fn attestations(report: &Report) -> &[Attestation] {
+    report
+        .facts
+        .as_ref()
+        .map_or(&[], |facts| facts.record.attestations())
 }
 
 /// What even a verified receipt leaves open.
@@ -183,6 +236,9 @@ fn not_shown(report: &Report) -> Vec<String> {
     };
     if absent(StepName::Disclosures) {
         open.push("what was in the parameters or the result".to_owned());
+    }
+    if !attestations(report).is_empty() {
+        open.push("whether the evidence from elsewhere that it refers to holds".to_owned());
     }
     open.push(match report.keys_known_to_size {
         Some(size) => format!("keys revoked after log size {size}"),

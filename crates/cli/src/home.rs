@@ -1,13 +1,14 @@
 //! An operator's home as commands see it, beside a gateway that may be running.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use counterfoil_durable::file;
-use counterfoil_enforcer::journal::JournalReader;
+use counterfoil_enforcer::journal::{JournalReader, retired_path};
 use counterfoil_enforcer::operators::Operators;
 use counterfoil_gateway::config::Config;
 use counterfoil_gateway::home::{Home, read_manifests};
+use counterfoil_protocol::digest::KeyThumbprint;
 use counterfoil_protocol::receipt::LoggedManifest;
 use counterfoil_protocol::trust::Trust;
 
@@ -43,12 +44,65 @@ pub(crate) fn trust(home: &Home) -> Result<Trust, Problem> {
     read_trust(&home.trust())
 }
 
-/// Opens the journal beside whoever writes to it.
-pub(crate) fn journal(home: &Home) -> Result<JournalReader, Problem> {
-    JournalReader::open(&home.journal()).or_next(
-        "a journal that is gone is not made again: restore it, or begin a new stream with a new \
-         home and key",
+/// Which of a home's streams a command reads.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StreamArgument {
+    /// A retired stream of this home, named by its key, instead of the present one.
+    #[arg(long = "stream", value_name = "KEY")]
+    key: Option<String>,
+}
+
+impl StreamArgument {
+    /// Where its journal is.
+    pub(crate) fn journal(&self, home: &Home) -> Result<PathBuf, Problem> {
+        let Some(key) = &self.key else {
+            return Ok(home.journal());
+        };
+        let next = "`counterfoil operator show` lists the keys";
+        let kid = KeyThumbprint::from_hex(key).or_next(next)?;
+        let present = JournalReader::open(&home.journal()).and_then(|reader| reader.identity());
+        if present.is_ok_and(|present| present.kid == kid) {
+            return Ok(home.journal());
+        }
+        let path = retired_path(&home.journal(), kid);
+        if path.exists() {
+            Ok(path)
+        } else {
+            Err(Problem::new(format!("this home has no stream {kid}")).next(next))
+        }
+    }
+
+    /// Whether it is the present stream of the home.
+    pub(crate) const fn is_present(&self) -> bool {
+        self.key.is_none()
+    }
+
+    /// Opens its journal beside whoever writes to it.
+    pub(crate) fn open(&self, home: &Home) -> Result<JournalReader, Problem> {
+        open(&self.journal(home)?)
+    }
+}
+
+fn open(journal: &Path) -> Result<JournalReader, Problem> {
+    JournalReader::open(journal).or_next(
+        "a journal that is gone is not made again: restore it to read it, and begin a new \
+         stream with `counterfoil operator rotate`",
     )
+}
+
+/// The journal of the home's present stream.
+pub(crate) fn journal(home: &Home) -> Result<JournalReader, Problem> {
+    open(&home.journal())
+}
+
+/// Every journal of the home, the one that is written to last.
+pub(crate) fn journals(home: &Home) -> Result<Vec<JournalReader>, Problem> {
+    let mut journals = Vec::new();
+    for path in home.retired_journals()? {
+        journals.push(open(&path)?);
+    }
+    journals.push(journal(home)?);
+    Ok(journals)
 }
 
 /// This operator's manifests, oldest first; at least one.

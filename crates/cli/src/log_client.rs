@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::receipt::LoggedManifest;
+use counterfoil_protocol::stock::Algorithm;
 use counterfoil_tlog::text::base64_decode;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -105,6 +106,27 @@ impl LogClient {
                 });
             }
         }
+    }
+
+    /// The log's COSE receipt for the entry at `index` in its tree of `size`, not verified.
+    pub(crate) async fn cose_receipt(
+        &self,
+        index: u64,
+        size: u64,
+        algorithm: Algorithm,
+    ) -> Result<Vec<u8>, Problem> {
+        let url = format!(
+            "{}/entries/{index}?size={size}&alg={}",
+            self.url,
+            algorithm.number()
+        );
+        self.answer(self.http.get(url)).await?.ok_or_else(|| {
+            Problem::new(format!(
+                "the log at {} signs no COSE receipt for entry {index} in its tree of {size}",
+                self.url
+            ))
+            .next("is it the log of this receipt? `counterfoil receipt show` names it")
+        })
     }
 
     /// The body of an answer; none when there is nothing at that address.

@@ -8,10 +8,16 @@
 mod answer;
 mod arguments;
 mod commands;
+mod disclosed;
+mod evidence;
 mod exchange;
 mod explain;
 mod home;
+mod inquiry;
 mod log_client;
+mod manifests;
+mod operate;
+mod progress;
 mod refresh;
 mod serve;
 mod show;

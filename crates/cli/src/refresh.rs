@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use counterfoil_durable::file::{self, Access};
 use counterfoil_enforcer::operators::Operators;
+use counterfoil_enforcer::{Blocked, Enforcer};
 use counterfoil_gateway::config::Config;
 use counterfoil_gateway::home::{Home, manifest_files, read_manifests};
+use counterfoil_protocol::FailureCode;
+use counterfoil_protocol::digest::KeyThumbprint;
+use counterfoil_protocol::manifest::VerifiedManifest;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::ManifestVersion;
 use counterfoil_protocol::receipt::LoggedManifest;
@@ -15,12 +19,14 @@ use counterfoil_protocol::trust::Trust;
 use counterfoil_tlog::tlog_proof::TlogProof;
 
 use crate::answer::{OrProblem as _, Problem};
+use crate::home::own_manifests;
 use crate::log_client::LogClient;
+use crate::manifests::chain;
 
 /// How long one operator's manifests may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
-/// How often they are fetched again. A revocation takes effect within this time.
-const INTERVAL: Duration = Duration::from_secs(60);
+/// The least time between two fetches, however many keys are met that are not known.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is needed to bring manifests up to date.
 #[derive(Clone, Debug)]
@@ -30,6 +36,8 @@ pub(crate) struct Refresh {
     log: Option<String>,
     trust: Trust,
     operators: Arc<Operators>,
+    /// A revocation takes effect within this time.
+    interval: Duration,
 }
 
 impl Refresh {
@@ -40,6 +48,7 @@ impl Refresh {
             log: config.log.as_ref().map(|log| log.url.to_string()),
             trust: trust.clone(),
             operators: Arc::default(),
+            interval: config.gateway.manifest_interval,
         }
     }
 
@@ -66,10 +75,17 @@ impl Refresh {
         }
     }
 
-    /// Fetches them again from time to time, for ever.
-    pub(crate) async fn keep_up(self) {
+    /// Fetches them again from time to time, and when a key is met that is not known, for ever.
+    pub(crate) async fn keep_up(self, enforcer: Enforcer) {
+        self.operators.serve_renewals();
         loop {
-            tokio::time::sleep(INTERVAL).await;
+            tokio::time::sleep(LEAST_INTERVAL.min(self.interval)).await;
+            // Nobody has to ask: then it is done when it is time.
+            let _ = tokio::time::timeout(
+                self.interval.saturating_sub(LEAST_INTERVAL),
+                self.operators.renewal_wanted(),
+            )
+            .await;
             for operator in self.trust.operators() {
                 let found = self.fetch(operator).await;
                 if *operator == self.own {
@@ -79,7 +95,27 @@ impl Refresh {
                     tracing::debug!(%operator, "its manifests are not brought up to date: {problem}");
                 }
             }
+            self.check_own_key(&enforcer);
+            self.operators.renewal_done();
         }
+    }
+
+    /// Nothing is decided with a key that our own newest manifest revokes or does not list.
+    pub(crate) fn check_own_key(&self, enforcer: &Enforcer) {
+        let lost = match own_key_lost(&self.home, enforcer.kid()) {
+            Ok(lost) => lost,
+            Err(problem) => Some(Blocked::Failed(format!("our own manifests: {problem}"))),
+        };
+        if let Some(lost) = &lost
+            && enforcer.ready().is_ok()
+        {
+            tracing::error!(
+                code = lost.code(),
+                "nothing is decided any more: {}",
+                lost.detail()
+            );
+        }
+        enforcer.set_key_lost(lost);
     }
 
     fn add(&self, manifests: Vec<LoggedManifest>) -> Result<(), Problem> {
@@ -162,25 +198,55 @@ pub(crate) fn keep(
     Ok(())
 }
 
-/// Replaces the proofs of our own manifests by those for a larger tree.
-fn keep_own(home: &Home, fetched: &[LoggedManifest]) -> Result<(), Problem> {
+/// Keeps our own manifests as the log has them: versions that were made elsewhere, and proofs for a
+/// larger tree. Those that are not logged yet stay.
+pub(crate) fn keep_own(home: &Home, fetched: &[LoggedManifest]) -> Result<(), Problem> {
     let size = |proof: &Option<Vec<u8>>| {
         let proof = TlogProof::parse(proof.as_deref()?).ok()?;
         Some(proof.checkpoint().size())
     };
     let own = read_manifests(&home.manifests())?;
-    for (version, (ours, theirs)) in (1_u64..).zip(own.iter().zip(fetched)) {
-        if ours.manifest != theirs.manifest {
+    for (version, theirs) in (1_u64..).zip(fetched) {
+        let version = ManifestVersion::new(version);
+        let (manifest, path) = manifest_files(&home.manifests(), version);
+        let index = usize::try_from(version.get()).unwrap_or(usize::MAX) - 1;
+        let ours = own.get(index);
+        if ours.is_some_and(|ours| ours.manifest != theirs.manifest) {
             return Err(Problem::new(format!(
                 "the log has another version {version} of our manifest: somebody has our root key"
             )));
         }
+        let held = ours.and_then(|ours| size(&ours.log_proof));
         if let Some(proof) = &theirs.log_proof
-            && size(&theirs.log_proof) > size(&ours.log_proof)
+            && size(&theirs.log_proof) > held
         {
-            let (_, path) = manifest_files(&home.manifests(), ManifestVersion::new(version));
             file::replace(&path, proof, Access::Everyone)?;
+        }
+        if ours.is_none() {
+            file::replace(&manifest, &theirs.manifest, Access::Everyone)?;
         }
     }
     Ok(())
+}
+
+/// What our newest manifest says of our key, if it is not good any more.
+fn own_key_lost(home: &Home, kid: KeyThumbprint) -> Result<Option<Blocked>, Problem> {
+    let chain = chain(&own_manifests(home)?)?;
+    let Some(newest) = chain.last().map(VerifiedManifest::manifest) else {
+        return Ok(None);
+    };
+    Ok(newest.enforcer(kid).err().map(|failure| Blocked::KeyLost {
+        revoked: failure.code() == FailureCode::KeyRevoked,
+        version: newest.version.get(),
+    }))
+}
+
+/// Where one version of our own manifest stands in the log, if it is logged.
+pub(crate) fn own_log_index(home: &Home, version: u64) -> Result<Option<u64>, Problem> {
+    let own = own_manifests(home)?;
+    let part = (1_u64..).zip(&own).find(|(number, _)| *number == version);
+    Ok(part.and_then(|(_, part)| {
+        let proof = TlogProof::parse(part.log_proof.as_deref()?).ok()?;
+        Some(proof.index())
+    }))
 }

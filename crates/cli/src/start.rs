@@ -4,20 +4,27 @@
 //! the policy or the trust file does not: the gate then refuses, so that every call is denied with
 //! the reason, and nothing behind it is started.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use counterfoil_durable::lock::DirectoryLock;
+use counterfoil_enforcer::contract::ContractSettings;
 use counterfoil_enforcer::environment::Environment;
-use counterfoil_enforcer::publish::LogClient as PublishClient;
+use counterfoil_enforcer::operators::Operators;
+use counterfoil_enforcer::publish::{self, LogClient as PublishClient};
 use counterfoil_enforcer::service::{Service, ServiceSettings};
 use counterfoil_enforcer::{Blocked, Enforcer, EnforcerError, Settings};
 use counterfoil_gateway::GatewayError;
 use counterfoil_gateway::config::Config;
+use counterfoil_gateway::control;
+use counterfoil_gateway::exchange::ask_counterparties;
 use counterfoil_gateway::home::{Home, read_key};
 use counterfoil_gateway::proxy::Gate;
 use counterfoil_policy::{PolicyError, PolicySet};
+use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::ReasonCode;
+use counterfoil_protocol::trust::Trust;
 use tokio::task::JoinHandle;
 
 use crate::answer::{OrProblem as _, Problem};
@@ -25,6 +32,8 @@ use crate::refresh::Refresh;
 
 /// How long starting waits for the log to confirm the journal.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(3);
+/// Between two attempts to publish what is left of retired streams.
+const RETIRED_PAUSE: Duration = Duration::from_secs(60);
 /// Between two looks at whether it has.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(5);
 
@@ -33,7 +42,10 @@ const CONFIRM_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Started {
     /// What calls go through.
     pub(crate) gate: Gate,
+    control: Option<control::Server>,
     background: Option<Background>,
+    /// How long the first answers of the log and the counterparties may take.
+    patience: Duration,
     _lock: DirectoryLock,
 }
 
@@ -42,13 +54,36 @@ pub(crate) struct Started {
 struct Background {
     service: Service,
     refreshing: JoinHandle<()>,
+    retired: JoinHandle<()>,
 }
 
 impl Started {
+    /// Waits for what the log and the counterparties say of the journal, for a while: whoever is
+    /// told that the gateway listens expects calls to be decided, or to be denied for a reason that
+    /// lasts.
+    pub(crate) async fn first_answers(&self) {
+        let Some(enforcer) = self.gate.enforcer() else {
+            return;
+        };
+        let begin = Instant::now();
+        while begin.elapsed() < self.patience {
+            match enforcer.ready() {
+                Err(EnforcerError::Blocked(
+                    Blocked::LogUnconfirmed(_) | Blocked::CounterpartiesUnconfirmed(_),
+                )) => tokio::time::sleep(CONFIRM_PAUSE).await,
+                _ => return,
+            }
+        }
+    }
+
     /// Seals what is left and closes the journal.
     pub(crate) async fn stop(self) {
+        if let Some(control) = self.control {
+            control.stop().await;
+        }
         if let Some(background) = self.background {
             background.refreshing.abort();
+            background.retired.abort();
             background.service.stop().await;
         }
         if let Some(enforcer) = self.gate.enforcer()
@@ -92,10 +127,23 @@ impl From<PolicyError> for Refusal {
     }
 }
 
-/// Takes the home and starts what decides its calls.
+/// Takes the home and starts what decides its calls, and what does what commands ask for.
 pub(crate) async fn start(home: &Home, config: &Config) -> Result<Started, Problem> {
     let lock = DirectoryLock::acquire(home.directory())
         .or_next("one process at a time writes a journal: stop the other one first")?;
+    let mut started = start_locked(home, config, lock).await;
+    started.control = match control::Server::start(home, &started.gate) {
+        Ok(control) => Some(control),
+        Err(error) => {
+            tracing::warn!(%error, "commands that make records do not work while this runs");
+            None
+        }
+    };
+    Ok(started)
+}
+
+/// The same for a command, which does one thing and ends. It has taken the home already.
+pub(crate) async fn start_locked(home: &Home, config: &Config, lock: DirectoryLock) -> Started {
     let (gate, background) = match open(home, config).await {
         Ok((enforcer, background)) => (Gate::Open(enforcer), Some(background)),
         Err(refusal) => {
@@ -111,14 +159,68 @@ pub(crate) async fn start(home: &Home, config: &Config) -> Result<Started, Probl
             (gate, None)
         }
     };
-    Ok(Started {
+    Started {
         gate,
+        control: None,
         background,
+        patience: CONFIRM_LIMIT + config.gateway.counterparty_limit,
         _lock: lock,
-    })
+    }
+}
+
+/// Opens the enforcer only to look: nothing is decided, signed or asked of the log.
+pub(crate) fn look(home: &Home, config: &Config) -> Result<Enforcer, Problem> {
+    let trust = crate::home::trust(home)?;
+    let operators = crate::home::operators(home, &trust)?;
+    let settings = settings(
+        home,
+        config,
+        read_key(&home.enforcer_key())?,
+        PolicySet::load(&home.policy())?,
+        Arc::new(operators),
+        &trust,
+    );
+    Ok(Enforcer::open_unasked(settings)?.0)
+}
+
+fn settings(
+    home: &Home,
+    config: &Config,
+    key: SigningKey,
+    policy: PolicySet,
+    operators: Arc<Operators>,
+    trust: &Trust,
+) -> Settings {
+    Settings {
+        operator: config.operator.clone(),
+        key,
+        policy: Arc::new(policy),
+        budgets: config.budgets.clone(),
+        journal: home.journal(),
+        keep_clear_text: config.keep_clear_text,
+        freshness_millis: u64::try_from(config.gateway.freshness.as_millis()).unwrap_or(u64::MAX),
+        backlog_limit: config.log.as_ref().map(|log| log.backlog_records),
+        batch_records: config.batch_records,
+        operators,
+        contracts: ContractSettings {
+            required: config.contract_required(),
+            trust: Some(trust.clone()),
+        },
+        environment: Environment::system(),
+    }
 }
 
 async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Refusal> {
+    if home.rotation().exists() {
+        return Err(Refusal {
+            code: "rotation_unfinished",
+            detail: format!(
+                "a rotation of the enforcer key was cut short: finish it with `counterfoil \
+                 operator rotate --home {}`",
+                home.directory().display()
+            ),
+        });
+    }
     let key = read_key(&home.enforcer_key())?;
     let policy = PolicySet::load(&home.policy())?;
     let trust = crate::home::trust(home).map_err(|problem| Refusal {
@@ -132,19 +234,9 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Re
         .as_ref()
         .map(|log| PublishClient::new(log.url.as_str()))
         .transpose()?;
-    let (enforcer, report) = Enforcer::open(Settings {
-        operator: config.operator.clone(),
-        key,
-        policy: Arc::new(policy),
-        budgets: config.budgets.clone(),
-        journal: home.journal(),
-        keep_clear_text: config.keep_clear_text,
-        freshness_millis: u64::try_from(config.gateway.freshness.as_millis()).unwrap_or(u64::MAX),
-        backlog_limit: config.log.as_ref().map(|log| log.backlog_records),
-        batch_records: config.batch_records,
-        operators: Arc::clone(refresh.operators()),
-        environment: Environment::system(),
-    })?;
+    let operators = Arc::clone(refresh.operators());
+    let (enforcer, report) =
+        Enforcer::open_unasked(settings(home, config, key, policy, operators, &trust))?;
     tracing::info!(
         operator = %config.operator,
         key = %enforcer.kid(),
@@ -157,32 +249,53 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Re
             "an earlier run left calls without an outcome; nobody knows what became of them"
         );
     }
+    refresh.check_own_key(&enforcer);
+    let log = client.map(|client| (client, trust));
+    let retired = tokio::spawn(publish_retired(home.retired_journals()?, log.clone()));
     let settings = ServiceSettings {
         batch_interval: config.batch_interval,
-        log: client.map(|client| (client, trust)),
+        log,
     };
-    let service = Service::start(&enforcer, settings)?;
-    first_answer(&enforcer).await;
-    let refreshing = tokio::spawn(refresh.keep_up());
+    let asking = ask_counterparties(enforcer.clone(), config.gateway.counterparty_limit);
+    let service = Service::start_asking(&enforcer, settings, Box::pin(asking))?;
+    let refreshing = tokio::spawn(refresh.keep_up(enforcer.clone()));
     Ok((
         enforcer,
         Background {
             service,
             refreshing,
+            retired,
         },
     ))
 }
 
-/// Waits for what the log says of the journal, for a while: whoever is told that the gateway
-/// listens expects calls to be decided, or to be denied for a reason that lasts.
-async fn first_answer(enforcer: &Enforcer) {
-    let begin = Instant::now();
-    while begin.elapsed() < CONFIRM_LIMIT {
-        match enforcer.ready() {
-            Err(EnforcerError::Blocked(Blocked::LogUnconfirmed(_))) => {
-                tokio::time::sleep(CONFIRM_PAUSE).await;
+/// Publishes what is sealed and not logged of retired streams.
+async fn publish_retired(mut journals: Vec<PathBuf>, log: Option<(PublishClient, Trust)>) {
+    let Some((client, trust)) = log else { return };
+    loop {
+        let mut left = Vec::new();
+        for journal in journals {
+            match publish::publish_retired(&journal, &client, &trust).await {
+                Ok(0) => {}
+                Ok(batches) => tracing::info!(
+                    journal = %journal.display(),
+                    batches,
+                    "batches of a retired stream are published"
+                ),
+                Err(error) => {
+                    tracing::warn!(
+                        journal = %journal.display(),
+                        %error,
+                        "batches of a retired stream wait to be published"
+                    );
+                    left.push(journal);
+                }
             }
-            _ => return,
         }
+        if left.is_empty() {
+            return;
+        }
+        journals = left;
+        tokio::time::sleep(RETIRED_PAUSE).await;
     }
 }

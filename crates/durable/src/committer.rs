@@ -46,6 +46,15 @@ pub trait Writer: Send + 'static {
         transaction: &Transaction<'_>,
         items: &[Self::Item],
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    /// What was written last is durable now. Nobody has been told yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::write`].
+    fn committed(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
+    }
 }
 
 /// Bounds of a committer.
@@ -411,7 +420,7 @@ fn commit<W: Writer>(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     writer.write(&transaction, items)?;
     transaction.commit()?;
-    Ok(())
+    writer.committed()
 }
 
 fn poisoned(cause: &dyn fmt::Display) -> CommitError {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use counterfoil_protocol::attestation::Attestation;
 use counterfoil_protocol::digest::{RecordId, Salt};
 use counterfoil_protocol::disclosure::Disclosure;
 use counterfoil_protocol::names::{
@@ -26,6 +27,8 @@ pub struct Call<'a> {
     pub arguments: &'a [u8],
     /// The parameters as they were sent, which the record commits to.
     pub parameters: &'a [u8],
+    /// The evidence from elsewhere that the parameters refer to.
+    pub attestations: &'a [Attestation],
 }
 
 /// Who asks, and what stands behind the gateway.
@@ -58,8 +61,12 @@ pub struct Envelope {
     pub records: Vec<Arc<[u8]>>,
     /// What opens the digest of the parameters or result, so that the receiver can check it.
     pub salt: Option<Salt>,
-    /// What opens other digests of the last record, for the receiver alone.
+    /// What opens other digests of the records that the message is about, for the receiver alone:
+    /// of the request, or of the decision and the outcome.
     pub disclosures: Vec<Disclosure>,
+    /// The receipt of the last record, where a contract asks for more than a signature before the
+    /// call. Spec: contracts §4.
+    pub receipt: Option<Vec<u8>>,
 }
 
 /// The most records one envelope may carry.

@@ -4,7 +4,10 @@
 //!
 //! As TCP does, we send again whatever has not been acknowledged: it travels along with the next
 //! call. So a lost call or answer leaves no gap behind, and concurrent calls may overtake each
-//! other. Spec: mcp §4.
+//! other. Records that overtake those before them wait for them here. Spec: mcp §4.
+
+mod standing;
+mod taking;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,7 +16,8 @@ use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::record::{
-    Acknowledgement, Body, ChannelLink, Decision, Outcome, Record, Verdict,
+    Acknowledgement, Body, ChannelEvent, ChannelLink, Decision, Outcome, OutcomeStatus, Verdict,
+    VerifiedRecord,
 };
 
 use crate::journal::Slot;
@@ -21,6 +25,10 @@ use crate::journal::Slot;
 /// How many of our records may wait to be acknowledged before calls that concern the counterparty
 /// are denied. It leaves room in one envelope for what ends the calls that are open then.
 pub(crate) const MAX_UNACKNOWLEDGED: usize = 384;
+
+/// How many records of a counterparty wait for those before them, and how far ahead of them they
+/// may be.
+pub(crate) const MAX_AHEAD: usize = 512;
 
 /// What is known of a channel. Derived from the journal, kept under the stream's lock.
 #[derive(Debug, Default)]
@@ -31,11 +39,21 @@ pub(crate) struct Channel {
     unacknowledged: VecDeque<Sent>,
     /// The number of our last record that the counterparty says it holds, without having signed
     /// for it. Such records need not travel with a call.
-    held: Option<u64>,
+    held_there: Option<u64>,
     /// The ids of all the counterparty's records, by number, for each of its streams.
     received: BTreeMap<KeyThumbprint, Vec<RecordId>>,
     /// The stream of the counterparty's that we heard from last.
     heard_last: Option<KeyThumbprint>,
+    /// For each of its streams, the last record of ours that it has acknowledged.
+    acknowledged: BTreeMap<KeyThumbprint, ChannelSequence>,
+    /// Its records that came before those that belong before them, by number, for each stream.
+    ahead: BTreeMap<KeyThumbprint, BTreeMap<u64, Ahead>>,
+    /// The place of our last statement, and what we had received when we made it.
+    stated: Option<(u64, Vec<Acknowledgement>)>,
+    /// The counterparty's last statement.
+    statement: Option<Acknowledgement>,
+    /// How many calls and answers wait for records that are missing.
+    pub(crate) held: usize,
     /// Requests received and not decided yet.
     undecided: HashSet<RecordId>,
     /// Requests being decided.
@@ -48,6 +66,39 @@ pub(crate) struct Channel {
     answers: HashMap<RecordId, Answer>,
     /// Which request of ours a decision of the counterparty's is about.
     decisions: HashMap<RecordId, RecordId>,
+    /// Our requests that ended without a word of the counterparty's that we could rely on, and what
+    /// it has said to them since.
+    unresolved: BTreeMap<RecordId, Unresolved>,
+}
+
+/// A record that has come before those that belong before it.
+#[derive(Debug)]
+struct Ahead {
+    record: VerifiedRecord,
+    bytes: Vec<u8>,
+}
+
+/// A request of ours whose outcome we recorded as unknown, or as one without valid evidence. That
+/// stays what we recorded: a call has one outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unresolved {
+    /// The counterparty's decision and its verdict, once known.
+    pub decision: Option<(RecordId, Verdict)>,
+    /// The counterparty's outcome, once known.
+    pub outcome: Option<(RecordId, OutcomeStatus)>,
+    /// The place in our channel of our own outcome.
+    pub(crate) ended: u64,
+}
+
+/// A part of a counterparty's channel that is missing while later records are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The counterparty's stream.
+    pub stream: KeyThumbprint,
+    /// The first record that is missing.
+    pub expected: ChannelSequence,
+    /// How many later records are there.
+    pub ahead: usize,
 }
 
 /// A record of ours on its way.
@@ -73,10 +124,29 @@ pub(crate) struct Answer {
 pub(crate) enum Discontinuity {
     /// Records before it are missing; the next one expected is named.
     Gap { expected: ChannelSequence },
-    /// Another record stands at its number, or it links to another one.
-    Fork { sequence: ChannelSequence },
+    /// Another record stands at its number.
+    Fork {
+        sequence: ChannelSequence,
+        expected: RecordId,
+    },
+    /// It links to another record than the one before it.
+    Link {
+        sequence: ChannelSequence,
+        expected: Option<RecordId>,
+    },
     /// It acknowledges a record that we never made.
-    Acknowledgement,
+    AcknowledgedUnsent { last: Option<ChannelSequence> },
+    /// It acknowledges less than what was acknowledged before.
+    AcknowledgementReversed { before: ChannelSequence },
+}
+
+/// Records that were waiting and now have those before them.
+#[derive(Debug, Default)]
+pub(crate) struct Linked {
+    /// Those that continue the channel, in order.
+    pub(crate) received: Vec<(VerifiedRecord, Vec<u8>)>,
+    /// One that does not, with its bytes.
+    pub(crate) refused: Option<(RecordId, Vec<u8>, Discontinuity)>,
 }
 
 impl Channel {
@@ -94,6 +164,18 @@ impl Channel {
             acknowledged: answers
                 .or(self.heard_last)
                 .and_then(|stream| self.received(stream)),
+        }
+    }
+
+    /// The channel that our next stream has to the counterparty: nothing of it is sent yet, and
+    /// what was received and decided stays so.
+    pub(crate) fn succeeded(self) -> Self {
+        Self {
+            received: self.received,
+            heard_last: self.heard_last,
+            undecided: self.undecided,
+            decided_early: self.decided_early,
+            ..Self::default()
         }
     }
 
@@ -118,19 +200,43 @@ impl Channel {
                     self.decided_early.insert(request);
                 }
             }
-            Body::Outcome(outcome) => {
-                self.asked.remove(&outcome.decision);
-                if let Some(answer) = self.answers.remove(&outcome.decision) {
-                    self.decisions.remove(&answer.id);
+            Body::Outcome(outcome) => self.settle(sequence, outcome),
+            Body::Channel(control) => {
+                if let ChannelEvent::Statement(statement) = &control.event {
+                    self.stated = Some((sequence, statement.received.clone()));
                 }
             }
-            Body::Channel(_) | Body::Control(_) => {}
+            Body::Control(_) => {}
         }
+    }
+
+    /// Notes our outcome of a call.
+    fn settle(&mut self, sequence: u64, outcome: &Outcome) {
+        let asked = self.asked.remove(&outcome.decision);
+        let answer = self.answers.remove(&outcome.decision);
+        let relied_on = !matches!(
+            outcome.status,
+            OutcomeStatus::Unknown | OutcomeStatus::EvidenceInvalid
+        );
+        if !asked || relied_on {
+            if let Some(answer) = answer {
+                self.decisions.remove(&answer.id);
+            }
+            return;
+        }
+        let known = Unresolved {
+            decision: answer.as_ref().map(|answer| (answer.id, answer.verdict())),
+            outcome: answer
+                .and_then(|answer| answer.outcome)
+                .map(|(id, outcome)| (id, outcome.status)),
+            ended: sequence,
+        };
+        self.unresolved.insert(outcome.decision, known);
     }
 
     /// Notes the last record of ours that the counterparty says it holds.
     pub(crate) const fn note_held(&mut self, held: Option<u64>) {
-        self.held = held;
+        self.held_there = held;
     }
 
     /// Our unacknowledged records up to and with the last of `ids`, without those that the other
@@ -142,7 +248,8 @@ impl Channel {
             .iter()
             .rposition(|sent| ids.contains(&sent.id));
         let Some(last) = last else { return Vec::new() };
-        let travels = |sent: &&Sent| Some(sent.sequence) > self.held || ids.contains(&sent.id);
+        let travels =
+            |sent: &&Sent| Some(sent.sequence) > self.held_there || ids.contains(&sent.id);
         self.unacknowledged
             .iter()
             .take(last + 1)
@@ -159,7 +266,7 @@ impl Channel {
     /// How many of our unacknowledged records would have to travel with the next call: those that
     /// the other side does not even say it holds.
     pub(crate) fn waiting(&self) -> usize {
-        let held = |sent: &&Sent| Some(sent.sequence) <= self.held;
+        let held = |sent: &&Sent| Some(sent.sequence) <= self.held_there;
         self.unacknowledged.len() - self.unacknowledged.iter().take_while(held).count()
     }
 
@@ -204,86 +311,6 @@ impl Channel {
     /// What the counterparty said to a request of ours that has no outcome yet.
     pub(crate) fn answer(&self, request: RecordId) -> Option<&Answer> {
         self.answers.get(&request)
-    }
-
-    /// Takes in an authentic record of one of the counterparty's streams, where `own` is ours.
-    /// Says whether it is new.
-    pub(crate) fn receive(
-        &mut self,
-        own: KeyThumbprint,
-        stream: KeyThumbprint,
-        id: RecordId,
-        record: &Record,
-    ) -> Result<bool, Discontinuity> {
-        let Some(link) = record.channel() else {
-            return Ok(false);
-        };
-        let sequence = link.sequence;
-        let received = self.received.get(&stream).map_or(&[][..], Vec::as_slice);
-        if let Some(known) = at(received, sequence) {
-            return if known == id {
-                Ok(false)
-            } else {
-                Err(Discontinuity::Fork { sequence })
-            };
-        }
-        let expected = ChannelSequence::new(received.len() as u64);
-        if sequence > expected {
-            return Err(Discontinuity::Gap { expected });
-        }
-        if link.previous != received.last().copied() {
-            return Err(Discontinuity::Fork { sequence });
-        }
-        // What it has of our other streams is their business.
-        if let Some(acknowledged) = link.acknowledged.filter(|ack| ack.stream == own) {
-            if !self.has_sent(acknowledged.sequence, acknowledged.id) {
-                return Err(Discontinuity::Acknowledgement);
-            }
-            while let Some(first) = self.unacknowledged.front()
-                && first.sequence <= acknowledged.sequence.get()
-            {
-                self.unacknowledged.pop_front();
-            }
-        }
-        self.received.entry(stream).or_default().push(id);
-        self.heard_last = Some(stream);
-        self.note(id, record);
-        Ok(true)
-    }
-
-    fn note(&mut self, id: RecordId, record: &Record) {
-        match &record.body {
-            Body::Request(_) => {
-                if !self.decided_early.remove(&id) {
-                    self.undecided.insert(id);
-                }
-            }
-            Body::Decision(decision) => {
-                if let Some(request) = decision.request.map(|request| request.id)
-                    && self.asked.contains(&request)
-                    && !self.answers.contains_key(&request)
-                {
-                    self.decisions.insert(id, request);
-                    let answer = Answer {
-                        id,
-                        decision: decision.clone(),
-                        outcome: None,
-                    };
-                    self.answers.insert(request, answer);
-                }
-            }
-            Body::Outcome(outcome) => {
-                // Whoever has ended a request of its own does not want it decided any more.
-                self.undecided.remove(&outcome.decision);
-                if let Some(request) = self.decisions.get(&outcome.decision)
-                    && let Some(answer) = self.answers.get_mut(request)
-                    && answer.outcome.is_none()
-                {
-                    answer.outcome = Some((id, outcome.clone()));
-                }
-            }
-            Body::Channel(_) | Body::Control(_) => {}
-        }
     }
 }
 

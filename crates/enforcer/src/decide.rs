@@ -1,25 +1,32 @@
 //! Deciding one call.
 
+use std::sync::Arc;
+
 use counterfoil_durable::committer::Ticket;
+use counterfoil_protocol::contract::Party as Side;
 use counterfoil_protocol::digest::{ContentDigest, RecordId, Salt};
-use counterfoil_protocol::disclosure::DisclosedField;
+use counterfoil_protocol::disclosure::{DisclosedField, Disclosure};
+use counterfoil_protocol::level::Level;
 use counterfoil_protocol::names::{
     AgentName, OperatorName, PolicyId, PrincipalName, ReasonCode, SessionName, Tier,
 };
 use counterfoil_protocol::numbers::{Amount, UnixMillis};
 use counterfoil_protocol::record::{
-    Action, Actor, Body, Decision, Evaluation, MAX_POLICIES, Request, Reservation, Verdict,
+    Action, Actor, Body, DecidedRequest, Decision, Evaluation, MAX_POLICIES, MAX_RESERVATIONS,
+    Request, Reservation, Verdict,
 };
 
 use crate::call::{Call, Denial, Envelope, Party};
 use crate::channel::MAX_UNACKNOWLEDGED;
+use crate::contract::evidence;
+use crate::contract::hold::{Agreed, Held, Outside, Under};
 use crate::enforcer::{Core, Enforcer};
 use crate::error::EnforcerError;
-use crate::incoming::{self, Arrival, Incoming};
+use crate::incoming::{self, Arrival, Came, Incoming};
 use crate::input;
-use crate::journal::Opening;
+use crate::journal::{Item, Opening};
 use crate::permit::Permit;
-use crate::policy::{self, EvaluationInput};
+use crate::policy::{self, EvaluationInput, Policy};
 use crate::stream::Stream;
 
 /// A verdict, with the record of it already durable.
@@ -91,7 +98,31 @@ struct Judged {
     openings: Vec<Opening>,
     ruling: Ruling,
     input: Option<ContentDigest>,
+    /// The contract that the record names, and what it permits.
+    contract: Option<ContentDigest>,
+    under: Option<Under>,
+    /// How far the evidence of the counterparty's request was verified.
+    evidence: Level,
     now: UnixMillis,
+}
+
+/// What the contracts say about a call.
+struct Holding {
+    contract: Option<ContentDigest>,
+    under: Option<Under>,
+    evidence: Level,
+    refused: Option<(ReasonCode, String)>,
+}
+
+impl Holding {
+    const fn outside() -> Self {
+        Self {
+            contract: None,
+            under: None,
+            evidence: Level::Signed,
+            refused: None,
+        }
+    }
 }
 
 /// Who acts: what the record says, and the names as far as we know them.
@@ -132,7 +163,6 @@ impl Enforcer {
         if incoming.as_ref().is_some_and(|call| !call.is_signed()) {
             self.core.check_refusal()?;
         }
-        let keep = self.core.keep_clear_text;
         let mut openings = Vec::new();
         let people = self.people(call, party, incoming.as_ref(), &mut openings)?;
         let now = self.core.environment.clock.now();
@@ -141,7 +171,7 @@ impl Enforcer {
             None => self.core.environment.salt()?,
         };
         let (parameters, opening) =
-            Opening::seal(DisclosedField::Parameters, salt, call.parameters, keep);
+            Opening::seal(DisclosedField::Parameters, salt, call.parameters, true);
         openings.push(opening);
 
         // Everything the other operator sent is checked before anything else runs.
@@ -149,15 +179,36 @@ impl Enforcer {
             Some(incoming) => Some(incoming.arrive(&self.core, call, parameters, now)?),
             None => None,
         };
+        let came = arrival.as_ref().and_then(|arrival| arrival.came.as_ref());
+        if let Some(came) = came {
+            // What the other side disclosed of people is the same digest in our decision.
+            let people = came.opened.iter().filter(|disclosure| {
+                matches!(
+                    disclosure.field,
+                    DisclosedField::OnBehalfOf | DisclosedField::Session
+                )
+            });
+            openings.extend(people.map(|disclosure| Opening::of(disclosure, true)));
+        }
         let refused = arrival.as_ref().and_then(|arrival| arrival.refusal.clone());
-        let (ruling, input) = match refused {
-            Some(refusal) => (Ruling::refused(refusal.reason, refusal.explanation), None),
+        let holding = match refused {
+            Some(refusal) => Holding {
+                contract: came.and_then(Came::contract),
+                refused: Some((refusal.reason, refusal.explanation)),
+                ..Holding::outside()
+            },
+            None => self.hold_against_contract(call, party, came, now),
+        };
+        let (ruling, input) = match holding.refused {
+            Some((reason, explanation)) => (Ruling::refused(reason, explanation), None),
             None => {
-                let (ruling, digest, opening) = self.evaluate(call, party, &people, now)?;
+                let (ruling, digest, opening) =
+                    self.evaluate(call, party, &people, holding.under.as_ref(), now)?;
                 openings.push(opening);
                 (ruling, Some(digest))
             }
         };
+        self.keep_disclosed(came)?;
         let judged = Judged {
             arrival,
             actor: people.actor,
@@ -166,6 +217,9 @@ impl Enforcer {
             openings,
             ruling,
             input,
+            contract: holding.contract,
+            under: holding.under,
+            evidence: holding.evidence,
             now,
         };
         self.record(call, party, judged)
@@ -190,8 +244,7 @@ impl Enforcer {
         let mut seal = |field, name: Option<&str>| {
             let Some(name) = name else { return Ok(None) };
             let salt = self.core.environment.salt()?;
-            let keep = self.core.keep_clear_text;
-            let (digest, opening) = Opening::seal(field, salt, name.as_bytes(), keep);
+            let (digest, opening) = Opening::seal(field, salt, name.as_bytes(), true);
             openings.push(opening);
             Ok::<_, EnforcerError>(Some(digest))
         };
@@ -214,6 +267,7 @@ impl Enforcer {
         call: &Call<'_>,
         party: &Party<'_>,
         people: &People,
+        under: Option<&Under>,
         now: UnixMillis,
     ) -> Result<(Ruling, ContentDigest, Opening), EnforcerError> {
         let actor = &people.actor;
@@ -233,12 +287,21 @@ impl Enforcer {
             },
             time: now,
         };
-        let ruling = Ruling::of(self.core.policy.evaluate(&input))?;
+        let admission = match party {
+            Party::Incoming { .. } => under.and_then(|under| under.text.admission.as_ref()),
+            Party::Local { .. } | Party::Outgoing { .. } => None,
+        };
+        let ruling = match admission.and_then(|admission| not_admitted(admission, &input)) {
+            Some(explanation) => {
+                Ruling::refused(ReasonCode::literal("contract_admission"), explanation)
+            }
+            None => Ruling::of(self.core.policy.evaluate(&input))?,
+        };
         let (digest, opening) = Opening::seal(
             DisclosedField::EvaluationInput,
             self.core.environment.salt()?,
             &input::encode(&input),
-            self.core.keep_clear_text,
+            true,
         );
         Ok((ruling, digest, opening))
     }
@@ -255,15 +318,24 @@ impl Enforcer {
             actor,
             parameters,
             salt,
-            openings,
+            mut openings,
             mut ruling,
             input,
+            contract,
+            under,
+            evidence,
             now,
         } = judged;
         let core = &self.core;
         let mut stream = core.stream();
         core.check_open(&stream)?;
-        let request = arrival.as_ref().and_then(|arrival| arrival.request);
+        let request = arrival
+            .as_ref()
+            .and_then(|arrival| arrival.request)
+            .map(|request| DecidedRequest {
+                evidence,
+                ..request
+            });
         let asked_by = arrival.as_ref().and_then(|arrival| arrival.stream);
         let counterparty: Option<OperatorName> = match party {
             Party::Outgoing { counterparty, .. } => Some((*counterparty).clone()),
@@ -286,7 +358,14 @@ impl Enforcer {
                 format!("{} policies determine the verdict", ruling.policies.len()),
             );
         }
-        let reservations = reserve(&stream, &actor, &mut ruling, now)?;
+        // What permitted the call may have ended while it was looked at.
+        if ruling.verdict == Verdict::Allow
+            && let (Some(under), Some(name)) = (&under, &counterparty)
+            && let Err(outside) = stream.contracts.still(name, under, stream.time(now))
+        {
+            ruling = Ruling::refused(outside.reason, outside.explanation);
+        }
+        let reservations = reserve(&stream, &actor, under.as_ref(), &mut ruling, now)?;
         let action = Action {
             server: call.server.clone(),
             verb: call.verb.clone(),
@@ -313,26 +392,34 @@ impl Enforcer {
         let body = match channel {
             Some(channel) if leaves => Body::Request(Request {
                 channel,
-                contract: None,
+                contract,
                 actor,
                 action,
                 parameters,
                 evaluation,
                 reservations: reservations.clone(),
-                attestations: Vec::new(),
+                attestations: call.attestations.to_vec(),
             }),
             channel => Body::Decision(Decision {
                 channel,
                 request,
-                contract: None,
+                contract,
                 actor,
                 action,
                 parameters,
                 evaluation,
                 reservations: reservations.clone(),
-                attestations: Vec::new(),
+                attestations: call.attestations.to_vec(),
             }),
         };
+        let disclosures = match &under {
+            Some(under) if leaves => to_disclose(under, Side::Asking, &openings),
+            Some(under) => to_disclose(under, Side::Asked, &openings),
+            None => Vec::new(),
+        };
+        if !core.keep_clear_text {
+            openings.iter_mut().for_each(Opening::forget);
+        }
         let appended = core.append_at(&mut stream, now, body, openings)?;
         drop(stream);
 
@@ -351,6 +438,8 @@ impl Enforcer {
                 leaves,
                 salt,
                 reservations,
+                under,
+                disclosures,
             )),
             Verdict::Deny => Decided::Denied(Denial {
                 reason: ruling.reason,
@@ -358,7 +447,10 @@ impl Enforcer {
                 explanation: ruling.explanation,
                 instead: ruling.instead,
                 record: id,
-                envelope: counterparty.map(|name| core.envelope(&name, &[id], None)),
+                envelope: counterparty.map(|name| Envelope {
+                    disclosures,
+                    ..core.envelope(&name, &[id], None)
+                }),
             }),
         };
         Ok(Pending {
@@ -368,9 +460,49 @@ impl Enforcer {
     }
 }
 
+/// Why a contract's admission policy does not admit a call, if it does not.
+fn not_admitted(
+    admission: &Result<Arc<dyn Policy>, String>,
+    input: &EvaluationInput<'_>,
+) -> Option<String> {
+    match admission {
+        Err(problem) => Some(format!(
+            "the contract's admission policy cannot be applied here: {problem}"
+        )),
+        Ok(policy) => match policy.evaluate(input) {
+            policy::Evaluation::Allow(_) => None,
+            policy::Evaluation::Deny(denied) => Some(format!(
+                "the contract's admission policy does not admit it: {}",
+                denied.explanation
+            )),
+        },
+    }
+}
+
+/// What travels with a request or a decision because the contract says so.
+fn to_disclose(under: &Under, side: Side, openings: &[Opening]) -> Vec<Disclosure> {
+    let terms = &under.text.terms;
+    // The parameters travel anyway, and the salt opens them. Of people the asked side knows what the
+    // asking one has disclosed.
+    let known = |field: &DisclosedField| match field {
+        DisclosedField::Parameters => true,
+        DisclosedField::OnBehalfOf | DisclosedField::Session => side == Side::Asked,
+        _ => false,
+    };
+    terms
+        .discloses(side)
+        .filter(|field| !known(field))
+        .filter_map(|field| {
+            let opening = openings.iter().find(|opening| opening.field == field)?;
+            opening.disclosure()
+        })
+        .collect()
+}
+
 fn reserve(
     stream: &Stream,
     actor: &Actor,
+    under: Option<&Under>,
     ruling: &mut Ruling,
     now: UnixMillis,
 ) -> Result<Vec<Reservation>, EnforcerError> {
@@ -378,10 +510,27 @@ fn reserve(
         return Ok(Vec::new());
     }
     let time = stream.time(now);
-    match stream
-        .ledger
-        .quote(&actor.operator, &actor.agent, ruling.points, time)?
-    {
+    let ledger = &stream.ledger;
+    let own = ledger.quote(&actor.operator, &actor.agent, ruling.points, time)?;
+    let agreed = match under {
+        Some(under) => {
+            let clauses = under.text.terms.clauses();
+            ledger.quote_contract(under.contract, clauses, under.permitted.points, time)?
+        }
+        None => Ok(Vec::new()),
+    };
+    let both = own.and_then(|mut own| {
+        own.extend(agreed?);
+        Ok(own)
+    });
+    match both {
+        Ok(reservations) if reservations.len() > MAX_RESERVATIONS => {
+            *ruling = Ruling::refused(
+                ReasonCode::literal("too_many_budgets"),
+                format!("the action draws on {} budgets", reservations.len()),
+            );
+            Ok(Vec::new())
+        }
         Ok(reservations) => Ok(reservations),
         Err(exhausted) => {
             let tier = ruling.tier.take();
@@ -399,6 +548,112 @@ fn reserve(
             ));
             Ok(Vec::new())
         }
+    }
+}
+
+impl Enforcer {
+    /// Holds a call between operators against the contracts between them.
+    fn hold_against_contract(
+        &self,
+        call: &Call<'_>,
+        party: &Party<'_>,
+        came: Option<&Came>,
+        now: UnixMillis,
+    ) -> Holding {
+        let core = &self.core;
+        let own = &core.identity.operator;
+        let (counterparty, asking, asked) = match (party, came) {
+            (Party::Outgoing { counterparty, .. }, _) => (*counterparty, own, *counterparty),
+            (Party::Incoming { .. }, Some(came)) => match came.record.actor() {
+                Some(actor) => (&actor.operator, &actor.operator, own),
+                None => return Holding::outside(),
+            },
+            (Party::Local { .. } | Party::Incoming { .. }, _) => return Holding::outside(),
+        };
+        let (agreed, time) = {
+            let stream = core.stream();
+            let agreed = Agreed::of(&stream.contracts, counterparty, asking);
+            (agreed, stream.time(now))
+        };
+        let action = Action {
+            server: call.server.clone(),
+            verb: call.verb.clone(),
+            tool: call.tool.clone(),
+            tier: None,
+        };
+        let held = Held {
+            asking,
+            asked,
+            action: &action,
+            parameters: call.parameters,
+            time,
+        };
+        let required = core.contracts.required.contains(&call.server);
+        let found = match came {
+            None => agreed.choose(&held, required),
+            Some(came) => agreed.named(came.contract(), &held, required),
+        };
+        let under = match found {
+            Ok(None) => return Holding::outside(),
+            Ok(Some(under)) => under,
+            Err(outside) => {
+                return Holding {
+                    contract: outside.contract,
+                    refused: Some((outside.reason, outside.explanation)),
+                    ..Holding::outside()
+                };
+            }
+        };
+        let checked = came.map_or(Ok(Level::Signed), |came| came.satisfies(core, &under));
+        let (evidence, refused) = match checked {
+            Ok(evidence) => (evidence, None),
+            Err(outside) => (Level::Signed, Some((outside.reason, outside.explanation))),
+        };
+        Holding {
+            contract: Some(under.contract),
+            under: Some(under),
+            evidence,
+            refused,
+        }
+    }
+
+    /// Keeps what was disclosed of a request and has no place beside our decision.
+    fn keep_disclosed(&self, came: Option<&Came>) -> Result<(), EnforcerError> {
+        let core = &self.core;
+        let Some(came) = came else { return Ok(()) };
+        let openings: Vec<Opening> = came
+            .opened
+            .iter()
+            .filter(|disclosure| disclosure.field != DisclosedField::Contract)
+            .map(|disclosure| Opening::of(disclosure, core.keep_clear_text))
+            .collect();
+        if !openings.is_empty() {
+            // Durable before the decision is, which is queued after it.
+            drop(core.committer.submit_soon(Item::Disclosed {
+                record: came.id,
+                openings,
+            })?);
+        }
+        Ok(())
+    }
+}
+
+impl Came {
+    /// Whether the request comes with all that a contract asks for before it is executed; the
+    /// level that its evidence was verified at.
+    fn satisfies(&self, core: &Core, under: &Under) -> Result<Level, Outside> {
+        let opened: Vec<&Disclosure> = self.opened.iter().collect();
+        if let Some(field) = evidence::undisclosed(under, &self.record, &opened) {
+            return Err(Outside::new(
+                Some(under.contract),
+                "disclosure_missing",
+                format!(
+                    "the contract asks the asking side to disclose the {}, and it did not come",
+                    field.name()
+                ),
+            ));
+        }
+        evidence::check(core, under, self.id, self.receipt.as_deref())
     }
 }
 
@@ -422,7 +677,7 @@ impl Core {
         Envelope {
             records,
             salt,
-            disclosures: Vec::new(),
+            ..Envelope::default()
         }
     }
 }

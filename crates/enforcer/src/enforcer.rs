@@ -9,12 +9,14 @@ use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::{ChannelSequence, UnixMillis};
 use counterfoil_protocol::record::{Acknowledgement, Body, Event};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::contract::ContractSettings;
+use crate::contract::evidence::Progress;
 use crate::environment::Environment;
 use crate::error::{Blocked, EnforcerError};
 use crate::identity::SigningIdentity;
-use crate::journal::{Item, JournalReader, JournalWriter, Opening};
+use crate::journal::{Item, JournalReader, JournalWriter, Mark, Opening, Place};
 use crate::ledger::{Budget, Ledger};
 use crate::operators::Operators;
 use crate::policy::Policy;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub batch_records: u64,
     /// The operators it may deal with.
     pub operators: Arc<Operators>,
+    /// What the configuration says about contracts.
+    pub contracts: ContractSettings,
     /// Time and randomness.
     pub environment: Environment,
 }
@@ -91,10 +95,15 @@ pub(crate) struct Core {
     pub(crate) freshness_millis: u64,
     pub(crate) backlog_limit: Option<u64>,
     pub(crate) batch_records: u64,
+    pub(crate) contracts: ContractSettings,
     stream: Mutex<Stream>,
     pub(crate) committer: Committer<JournalWriter>,
     /// Rung when a batch is full.
     pub(crate) batch_full: Notify,
+    /// Rung when records of a counterparty have been taken in.
+    pub(crate) moved: Notify,
+    /// How far our records are sealed and logged.
+    pub(crate) progress: watch::Sender<Progress>,
     /// What may still be recorded of refusals that strangers cause.
     refusals: Mutex<Allowance>,
 }
@@ -108,9 +117,22 @@ impl Enforcer {
     /// [`EnforcerError::Journal`] when it cannot be opened, [`EnforcerError::JournalForeign`] or
     /// [`EnforcerError::JournalBroken`] when it is not what this enforcer wrote.
     pub fn open(settings: Settings) -> Result<(Self, StartReport), EnforcerError> {
+        let enforcer = Self::open_unasked(settings)?;
+        if enforcer.0.core.backlog_limit.is_none() {
+            // There is nobody to ask whether the journal is the newest there was.
+            enforcer.0.begin()?;
+            enforcer.0.set_blocked(None);
+        }
+        Ok(enforcer)
+    }
+
+    /// As [`Enforcer::open`], but it waits until others have been asked, with or without a log:
+    /// [`crate::service::Service`] asks them, and [`Enforcer::begin`] then begins.
+    ///
+    /// # Errors
+    /// As [`Enforcer::open`].
+    pub fn open_unasked(settings: Settings) -> Result<(Self, StartReport), EnforcerError> {
         let connection = JournalReader::open_for_writing(&settings.journal)?;
-        let writer = JournalWriter::new(&settings.journal)
-            .map_err(|error| EnforcerError::Journal(error.to_string()))?;
         let kid = settings.key.public().thumbprint();
         let reader = JournalReader::open(&settings.journal)?;
         let owner = reader.identity()?;
@@ -120,14 +142,23 @@ impl Enforcer {
                 owner.operator, owner.kid, settings.operator
             )));
         }
+        check_place(&reader, &settings.journal)?;
         let ledger = Ledger::new(settings.budgets)?;
-        let mut stream = replay::replay(&reader, settings.key.public(), &owner, ledger)?;
+        let key = settings.key.public();
+        let mut stream = replay::replay(
+            &settings.journal,
+            &reader,
+            key,
+            &owner,
+            settings.policy.as_ref(),
+            ledger,
+        )?;
+        let mark = Mark::open(&settings.journal, kid, stream.next)?;
+        let writer = JournalWriter::new(&settings.journal, mark, stream.next)
+            .map_err(|error| EnforcerError::Journal(error.to_string()))?;
         let records = stream.next.get();
         let unresolved = stream.open.len() as u64;
-        let asks_log = settings.backlog_limit.is_some();
-        if asks_log {
-            stream.blocked = Some(Blocked::LogUnconfirmed("not asked yet".to_owned()));
-        }
+        stream.blocked = Some(Blocked::LogUnconfirmed("not asked yet".to_owned()));
         let committer = Committer::spawn(connection, writer, Options::default())?;
         let core = Core {
             identity: SigningIdentity {
@@ -144,18 +175,20 @@ impl Enforcer {
             freshness_millis: settings.freshness_millis,
             backlog_limit: settings.backlog_limit,
             batch_records: settings.batch_records.max(1),
+            contracts: settings.contracts,
+            progress: watch::Sender::new(Progress {
+                unsealed: stream.unsealed,
+                unlogged: stream.unlogged,
+            }),
             stream: Mutex::new(stream),
             committer,
             batch_full: Notify::new(),
+            moved: Notify::new(),
             refusals: Mutex::new(Allowance::full()),
         };
         let enforcer = Self {
             core: Arc::new(core),
         };
-        if !asks_log {
-            // There is nobody to ask whether the journal is the newest there was.
-            enforcer.begin()?;
-        }
         Ok((
             enforcer,
             StartReport {
@@ -166,15 +199,20 @@ impl Enforcer {
     }
 
     /// Begins to work on the stream: records what a crash left open as unknown, and that this run
-    /// began. Nothing is signed before. With a log it is called once the log has confirmed the
-    /// journal: see [`crate::publish::Publisher::confirm`].
+    /// began. Nothing is signed before. It is called once the log and the counterparties have been
+    /// asked: see [`crate::publish::Publisher::confirm`]. In a stream that has ended nothing is
+    /// recorded; what it has left can be sealed.
     ///
     /// # Errors
     /// When the records cannot be written.
-    pub(crate) fn begin(&self) -> Result<(), EnforcerError> {
+    pub fn begin(&self) -> Result<(), EnforcerError> {
         let core = &self.core;
-        if core.stream().begun {
-            return Ok(());
+        {
+            let mut stream = core.stream();
+            if stream.begun || stream.ended {
+                stream.begun = true;
+                return Ok(());
+            }
         }
         let unresolved = replay::resolve_open_calls(core)?;
         let started = Event::Started {
@@ -227,22 +265,67 @@ impl Enforcer {
         self.core.check_open(&self.core.stream())
     }
 
+    /// Ends the stream: nothing is recorded after. The record is durable when this returns. A
+    /// stream that has ended stays as it is.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Blocked`] when the stream may not be continued, or an error of the journal.
+    pub fn end(&self, successor: Option<KeyThumbprint>) -> Result<(), EnforcerError> {
+        {
+            let stream = self.core.stream();
+            self.core.check_begun(&stream)?;
+            if stream.ended {
+                return Ok(());
+            }
+        }
+        let closed = Event::StreamClosed { successor };
+        Ok(self.core.write(Body::Control(closed))?.ticket.wait()?)
+    }
+
+    /// Whether the stream has ended.
+    pub fn has_ended(&self) -> bool {
+        self.core.stream().ended
+    }
+
+    /// Says what has become of our own key, by the newest manifest: nothing is decided with a key
+    /// that is revoked or not listed.
+    pub fn set_key_lost(&self, lost: Option<Blocked>) {
+        self.core.stream().key_lost = lost;
+    }
+
+    /// Our last record in the channel to each counterparty.
+    pub fn sent_heads(&self) -> Vec<(OperatorName, Acknowledgement)> {
+        let stream = self.core.stream();
+        let own = self.core.identity.kid;
+        let channels = stream.channels.iter();
+        channels
+            .filter_map(|(counterparty, channel)| Some((counterparty.clone(), channel.sent(own)?)))
+            .collect()
+    }
+
+    /// Whether our channel to a counterparty holds this record of our stream.
+    pub fn has_sent(&self, counterparty: &OperatorName, record: Acknowledgement) -> bool {
+        let stream = self.core.stream();
+        let channel = stream.channels.get(counterparty);
+        channel.is_some_and(|channel| channel.has_sent(record.sequence, record.id))
+    }
+
     /// Blocks or unblocks all decisions.
     pub fn set_blocked(&self, blocked: Option<Blocked>) {
         self.core.stream().blocked = blocked;
     }
 
-    /// The heads of the channels between us and a counterparty. All are durable.
+    /// The heads of the channels between us and a counterparty. All are durable. They are told
+    /// before this run has begun too: whoever starts at the same time asks for them.
     ///
     /// # Errors
-    /// [`EnforcerError::Blocked`] before this run has begun, or an error of the journal.
+    /// An error of the journal.
     pub fn channel_heads(
         &self,
         counterparty: &OperatorName,
     ) -> Result<ChannelHeads, EnforcerError> {
         let heads = {
             let stream = self.core.stream();
-            self.core.check_begun(&stream)?;
             match stream.channels.get(counterparty) {
                 Some(channel) => ChannelHeads {
                     sent: channel.sent(self.core.identity.kid),
@@ -294,7 +377,7 @@ impl Core {
 
     /// Whether this run has begun to work on the stream.
     pub(crate) fn check_begun(&self, stream: &Stream) -> Result<(), EnforcerError> {
-        match &stream.blocked {
+        match stream.key_lost.as_ref().or(stream.blocked.as_ref()) {
             Some(blocked) => Err(EnforcerError::Blocked(blocked.clone())),
             None if stream.begun => Ok(()),
             None => Err(EnforcerError::Blocked(Blocked::LogUnconfirmed(
@@ -306,6 +389,9 @@ impl Core {
     /// Whether decisions may be made at all.
     pub(crate) fn check_open(&self, stream: &Stream) -> Result<(), EnforcerError> {
         self.check_begun(stream)?;
+        if stream.ended {
+            return Err(EnforcerError::Blocked(Blocked::StreamEnded));
+        }
         let behind_millis = stream.last_time.since(self.environment.clock.now());
         if behind_millis > MAX_CLOCK_BEHIND_MILLIS {
             return Err(EnforcerError::Blocked(Blocked::ClockBehind {
@@ -347,6 +433,14 @@ impl Core {
         Err(EnforcerError::TooManyRefusals)
     }
 
+    /// Tells whoever waits for it how far our records have come.
+    pub(crate) fn note_progress(&self, stream: &Stream) {
+        self.progress.send_replace(Progress {
+            unsealed: stream.unsealed,
+            unlogged: stream.unlogged,
+        });
+    }
+
     /// Waits until everything queued so far is durable.
     pub(crate) fn flush(&self) -> Result<(), EnforcerError> {
         Ok(self.committer.submit(Item::Received(Vec::new()))?.wait()?)
@@ -383,4 +477,20 @@ impl Core {
         }
         Ok(appended)
     }
+}
+
+/// Whether the journal is in the file that it was made in. A copy may be older than what was signed
+/// since: it is read and never continued. Spec: faults §6.
+fn check_place(reader: &JournalReader, path: &Path) -> Result<(), EnforcerError> {
+    let made_in = reader.place()?;
+    let found = Place::of(path).map_err(|error| EnforcerError::Journal(error.to_string()))?;
+    // The times count only if both are known: a kernel may learn to tell them.
+    let born_elsewhere =
+        matches!((made_in.born, found.born), (Some(then), Some(now)) if then != now);
+    if made_in.inode != found.inode || born_elsewhere {
+        return Err(EnforcerError::JournalCopied(
+            "it lies in another file than the one it was made in".to_owned(),
+        ));
+    }
+    Ok(())
 }

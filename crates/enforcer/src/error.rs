@@ -16,6 +16,10 @@ pub enum EnforcerError {
     /// The journal belongs to another operator or key.
     #[error("the journal belongs to {0}")]
     JournalForeign(String),
+    /// The journal was copied or restored, so that it may be older than what was signed since. It is
+    /// read, and never continued. Spec: faults §6.
+    #[error("the journal was copied or restored and is not continued: {0}")]
+    JournalCopied(String),
     /// A record could not be made durable. Nothing is decided any more until the next start.
     #[error("a record could not be written: {0}")]
     Commit(String),
@@ -51,6 +55,14 @@ pub enum EnforcerError {
         /// Why, for people.
         explanation: String,
     },
+    /// A contract cannot be proposed, accepted or ended.
+    #[error("contract: {detail} ({code})")]
+    Contract {
+        /// A stable code for machines.
+        code: &'static str,
+        /// What is wrong, for people.
+        detail: String,
+    },
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
@@ -63,6 +75,7 @@ impl EnforcerError {
             Self::Journal(_) => "journal_unavailable",
             Self::JournalBroken(_) => "journal_broken",
             Self::JournalForeign(_) => "journal_foreign",
+            Self::JournalCopied(_) => "journal_copied",
             Self::Commit(_) => "journal_write_failed",
             Self::Busy => "enforcer_busy",
             Self::TooManyRefusals => "too_many_refusals",
@@ -73,6 +86,7 @@ impl EnforcerError {
             Self::Protocol(failure) => failure.code().as_str(),
             Self::Log(_) => "log_unavailable",
             Self::Refused { .. } => "evidence_refused",
+            Self::Contract { code, .. } => code,
             Self::NotFound(_) => "not_found",
         }
     }
@@ -106,6 +120,20 @@ pub enum Blocked {
     LogUnconfirmed(String),
     /// The log and the journal contradict each other: one of them is older than its past.
     LogDisagrees(String),
+    /// The counterparties have not all said yet which of our records they hold.
+    CounterpartiesUnconfirmed(String),
+    /// A counterparty holds a record of this stream that the journal does not: the journal is older
+    /// than its past.
+    CounterpartyDisagrees(String),
+    /// The newest manifest revokes our key, or does not list it any more.
+    KeyLost {
+        /// Whether it is revoked.
+        revoked: bool,
+        /// Which version of the manifest says so.
+        version: u64,
+    },
+    /// The stream has ended, and a new one has not begun.
+    StreamEnded,
     /// The clock is further behind the last record than can be an adjustment.
     ClockBehind {
         /// How far, in milliseconds.
@@ -128,6 +156,11 @@ impl Blocked {
         match self {
             Self::LogUnconfirmed(_) => "log_unconfirmed",
             Self::LogDisagrees(_) => "log_disagrees",
+            Self::CounterpartiesUnconfirmed(_) => "counterparties_unconfirmed",
+            Self::CounterpartyDisagrees(_) => "counterparty_disagrees",
+            Self::KeyLost { revoked: true, .. } => "key_revoked",
+            Self::KeyLost { revoked: false, .. } => "key_unknown",
+            Self::StreamEnded => "stream_ended",
             Self::ClockBehind { .. } => "clock_behind",
             Self::Failed(_) => "enforcer_failed",
             Self::Backlog { .. } => "log_backlog",
@@ -143,6 +176,17 @@ impl Blocked {
             Self::LogDisagrees(detail) => {
                 format!("the log and the journal contradict each other: {detail}")
             }
+            Self::CounterpartiesUnconfirmed(detail) => {
+                format!("the counterparties have not confirmed the journal yet: {detail}")
+            }
+            Self::CounterpartyDisagrees(detail) => {
+                format!("a counterparty and the journal contradict each other: {detail}")
+            }
+            Self::KeyLost { revoked, version } => {
+                let why = if *revoked { "revokes" } else { "does not list" };
+                format!("version {version} of our manifest {why} the key of this enforcer")
+            }
+            Self::StreamEnded => "the stream of this key has ended".to_owned(),
             Self::ClockBehind { behind_millis } => {
                 format!("the clock is {behind_millis} ms behind the last record")
             }

@@ -2,21 +2,25 @@
 //!
 //! Spec: mcp §5 (the checks, in order, and their reason codes).
 
-use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, Salt};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId, Salt};
 use counterfoil_protocol::disclosure::{DisclosedField, Disclosure};
 use counterfoil_protocol::level::Level;
 use counterfoil_protocol::names::{OperatorName, PrincipalName, ReasonCode, SessionName};
 use counterfoil_protocol::numbers::UnixMillis;
 use counterfoil_protocol::record::{
-    Acknowledgement, Body, DecidedRequest, Request, UnverifiedRecord, VerifiedRecord,
+    Acknowledgement, Body, DecidedRequest, Record, Request, UnverifiedRecord, VerifiedRecord,
 };
 
 use crate::call::{Call, Envelope, MAX_ENVELOPE_RECORDS};
 use crate::channel::Discontinuity;
+use crate::contract;
 use crate::decide::People;
 use crate::enforcer::{Core, Enforcer};
-use crate::error::{Blocked, EnforcerError};
-use crate::journal::{Item, Received};
+use crate::error::EnforcerError;
+use crate::joining::{Gaps, join};
+
+/// Records are missing.
+const CHANNEL_GAP: &str = "channel_gap";
 
 /// Why something that came from another operator is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +32,11 @@ pub(crate) struct Refusal {
 /// An envelope whose records have been parsed and whose signatures have been verified.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
-    counterparty: Option<OperatorName>,
-    records: Vec<(VerifiedRecord, Vec<u8>)>,
+    pub(crate) counterparty: Option<OperatorName>,
+    pub(crate) records: Vec<(VerifiedRecord, Vec<u8>)>,
     pub(crate) salt: Option<Salt>,
     disclosures: Vec<Disclosure>,
+    receipt: Option<Vec<u8>>,
     refusal: Option<Refusal>,
 }
 
@@ -45,6 +50,40 @@ pub(crate) struct Arrival {
     /// The request that is to be decided; none when it is not authentic or was decided before.
     pub(crate) request: Option<DecidedRequest>,
     pub(crate) refusal: Option<Refusal>,
+    /// What came, when it is an authentic request.
+    pub(crate) came: Option<Came>,
+}
+
+/// An authentic request, and what came with it.
+#[derive(Debug)]
+pub(crate) struct Came {
+    pub(crate) id: RecordId,
+    pub(crate) record: Record,
+    /// What opens digests of it.
+    pub(crate) opened: Vec<Disclosure>,
+    pub(crate) receipt: Option<Vec<u8>>,
+}
+
+impl Came {
+    /// The contract that the request names.
+    pub(crate) const fn contract(&self) -> Option<ContentDigest> {
+        self.record.contract()
+    }
+}
+
+/// Those of the disclosures that open digests of a record.
+pub(crate) fn opened<'a>(
+    record: &VerifiedRecord,
+    disclosures: &'a [Disclosure],
+) -> Vec<&'a Disclosure> {
+    let held = |field| record.record().disclosable(field);
+    let mut opened: Vec<&Disclosure> = disclosures
+        .iter()
+        .filter(|disclosure| held(disclosure.field) == Some(disclosure.digest()))
+        .collect();
+    opened.sort_by_key(|disclosure| disclosure.field);
+    opened.dedup_by_key(|disclosure| disclosure.field);
+    opened
 }
 
 /// Parses and verifies what came with a call. Takes no lock for long.
@@ -59,6 +98,7 @@ pub(crate) fn check(core: &Core, envelope: Option<&Envelope>) -> Incoming {
     };
     incoming.salt = envelope.salt;
     incoming.disclosures.clone_from(&envelope.disclosures);
+    incoming.receipt.clone_from(&envelope.receipt);
     if let Err(refusal) = incoming.verify(core, envelope) {
         incoming.refusal = Some(refusal);
     }
@@ -118,10 +158,14 @@ impl Incoming {
                     "records of two operators came with one call".to_owned(),
                 ));
             }
-            let key = core
-                .operators
-                .enforcer_key(record.issuer(), record.kid())
-                .map_err(|failure| Refusal::new(failure.code().as_str(), failure.to_string()))?;
+            // A retired key's records may still be missing here; it asks for nothing any more.
+            let asks = matches!(record.unverified_content().body, Body::Request(_));
+            let key = if asks && index == last {
+                core.operators.enforcer_key(record.issuer(), record.kid())
+            } else {
+                core.operators.unrevoked_key(record.issuer(), record.kid())
+            }
+            .map_err(|failure| Refusal::new(failure.code().as_str(), failure.to_string()))?;
             let verified = record
                 .verify(&key)
                 .map_err(|failure| Refusal::new(failure.code().as_str(), failure.to_string()))?;
@@ -164,6 +208,24 @@ impl Incoming {
         }
     }
 
+    /// The request with what came along, once its signature is beyond doubt.
+    fn came(self) -> Option<Came> {
+        let opened = {
+            let (record, _) = self.request()?;
+            opened(record, &self.disclosures)
+                .into_iter()
+                .cloned()
+                .collect()
+        };
+        let (record, _) = self.records.last()?;
+        Some(Came {
+            id: record.id(),
+            record: record.record().clone(),
+            opened,
+            receipt: self.receipt,
+        })
+    }
+
     /// Takes the records into their channel and judges the call they came with.
     pub(crate) fn arrive(
         self,
@@ -179,6 +241,7 @@ impl Incoming {
                 stream: None,
                 request: None,
                 refusal: Some(refusal),
+                came: None,
             });
         }
         let Some(counterparty) = self.counterparty.clone() else {
@@ -188,6 +251,7 @@ impl Incoming {
                 stream: None,
                 request: None,
                 refusal: Some(refusal),
+                came: None,
             });
         };
         let stream = self.records.last().map(|(record, _)| record.kid());
@@ -200,7 +264,7 @@ impl Incoming {
             };
             (asked, refusal)
         });
-        let joined = join(core, &counterparty, &self.records)?;
+        let joined = join(core, &counterparty, &self.records, Gaps::Refused)?;
         let Some((asked, refusal)) = request else {
             let refusal = joined.err().unwrap_or_else(|| {
                 Refusal::new(
@@ -213,6 +277,7 @@ impl Incoming {
                 stream,
                 request: None,
                 refusal: Some(refusal),
+                came: None,
             });
         };
         let first_time = core.stream().channel(&counterparty).claim(asked);
@@ -234,6 +299,7 @@ impl Incoming {
             stream,
             request,
             refusal,
+            came: self.came(),
         })
     }
 }
@@ -294,62 +360,6 @@ fn judge(
     None
 }
 
-/// Takes authentic records into the channel and queues them for the journal, in one step.
-pub(crate) fn join(
-    core: &Core,
-    counterparty: &OperatorName,
-    records: &[(VerifiedRecord, Vec<u8>)],
-) -> Result<Result<(), Refusal>, EnforcerError> {
-    let mut stream = core.stream();
-    let channel = stream.channel(counterparty);
-    let mut received = Vec::new();
-    let mut refused = None;
-    let mut refusal = None;
-    for (record, bytes) in records {
-        let kept = || Received {
-            operator: counterparty.clone(),
-            bytes: bytes.clone(),
-        };
-        match channel.receive(
-            core.identity.kid,
-            record.kid(),
-            record.id(),
-            record.record(),
-        ) {
-            Ok(true) => received.push(kept()),
-            Ok(false) => {}
-            Err(discontinuity) => {
-                let because = Refusal::discontinuity(discontinuity);
-                // A fork is evidence against whoever signed it: it is kept. A gap is not.
-                if !matches!(discontinuity, Discontinuity::Gap { .. }) {
-                    let reason = because.reason.clone();
-                    refused = Some(Item::Refused {
-                        id: record.id(),
-                        reason,
-                        record: kept(),
-                    });
-                }
-                refusal = Some(because);
-                break;
-            }
-        }
-    }
-    let received = (!received.is_empty()).then_some(Item::Received(received));
-    for item in received.into_iter().chain(refused) {
-        // Nobody waits for this ticket: whatever is made because of these records comes after
-        // them in the same queue, and is durable only when they are.
-        if let Err(error) = core.committer.submit(item) {
-            // The channel has moved on, the journal will not: the next record would acknowledge
-            // what is not there.
-            let error = EnforcerError::from(error);
-            stream.blocked = Some(Blocked::Failed(error.to_string()));
-            return Err(error);
-        }
-    }
-    drop(stream);
-    Ok(refusal.map_or(Ok(()), Err))
-}
-
 /// Verifies what came with an answer of `counterparty` and takes it into the channel.
 pub(crate) fn join_answer(
     core: &Core,
@@ -366,7 +376,7 @@ pub(crate) fn join_answer(
             format!("the answer's records are not of {counterparty}"),
         )));
     }
-    join(core, counterparty, &incoming.records)
+    join(core, counterparty, &incoming.records, Gaps::Refused)
 }
 
 impl Enforcer {
@@ -386,7 +396,10 @@ impl Enforcer {
             return Err(refused(refusal));
         }
         let counterparty = incoming.counterparty.ok_or(EnforcerError::Busy)?;
-        join(&self.core, &counterparty, &incoming.records)?.map_err(refused)?;
+        join(&self.core, &counterparty, &incoming.records, Gaps::Wait)?.map_err(refused)?;
+        if let Some((last, _)) = incoming.records.last() {
+            contract::take_disclosures(&self.core, &counterparty, last, &incoming.disclosures)?;
+        }
         self.core.flush()?;
         Ok(counterparty)
     }
@@ -417,8 +430,7 @@ impl Enforcer {
             .collect();
         Ok(Envelope {
             records,
-            salt: None,
-            disclosures: Vec::new(),
+            ..Envelope::default()
         })
     }
 }
@@ -431,20 +443,43 @@ impl Refusal {
         }
     }
 
-    fn discontinuity(discontinuity: Discontinuity) -> Self {
+    pub(crate) fn discontinuity(discontinuity: Discontinuity) -> Self {
         match discontinuity {
             Discontinuity::Gap { expected } => Self::new(
-                "channel_gap",
+                CHANNEL_GAP,
                 format!("records are missing; the next one expected is {expected}"),
             ),
-            Discontinuity::Fork { sequence } => Self::new(
+            Discontinuity::Fork { sequence, expected } => Self::new(
                 "channel_fork",
-                format!("another record has number {sequence} of this channel"),
+                format!("record {sequence} of this channel is {expected}, and another one came"),
             ),
-            Discontinuity::Acknowledgement => Self::new(
+            Discontinuity::Link { sequence, expected } => Self::new(
+                "channel_fork",
+                match expected {
+                    Some(expected) => format!(
+                        "record {sequence} of this channel must follow {expected}, and does not"
+                    ),
+                    None => "the first record of a channel names one before it".to_owned(),
+                },
+            ),
+            Discontinuity::AcknowledgedUnsent { last } => Self::new(
                 "acknowledgement_invalid",
-                "a record acknowledges one that was never sent".to_owned(),
+                match last {
+                    Some(last) => format!(
+                        "a record acknowledges one that was never sent; the last one sent is {last}"
+                    ),
+                    None => "a record acknowledges one, and none was ever sent".to_owned(),
+                },
+            ),
+            Discontinuity::AcknowledgementReversed { before } => Self::new(
+                "acknowledgement_invalid",
+                format!("a record acknowledges less than {before}, which was acknowledged before"),
             ),
         }
+    }
+
+    /// Whether it is only that records are missing.
+    pub(crate) fn is_gap(&self) -> bool {
+        self.reason.as_str() == CHANNEL_GAP
     }
 }

@@ -7,8 +7,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use counterfoil_protocol::contract::Clauses;
+use counterfoil_protocol::digest::ContentDigest;
 use counterfoil_protocol::names::{AgentName, OperatorName, Scope, Unit};
-use counterfoil_protocol::numbers::{Amount, UnixMillis};
+use counterfoil_protocol::numbers::{Amount, Millis, UnixMillis};
 use counterfoil_protocol::record::{MAX_RESERVATIONS, Reservation, Settlement};
 
 use crate::error::EnforcerError;
@@ -61,6 +63,8 @@ pub(crate) struct Exhausted {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     budgets: Vec<Budget>,
+    /// What contracts grant of RISK_POINTS, by scope without the number of the period.
+    granted: HashMap<String, u64>,
     used: HashMap<Scope, u64>,
 }
 
@@ -84,6 +88,7 @@ impl Ledger {
         }
         Ok(Self {
             budgets,
+            granted: HashMap::new(),
             used: HashMap::new(),
         })
     }
@@ -122,6 +127,56 @@ impl Ledger {
                             .saturating_mul(period)
                             .saturating_mul(1000),
                     ),
+                }));
+            };
+            reservations.push(Reservation {
+                scope,
+                unit: unit.clone(),
+                amount: points,
+                remaining: Amount::new(remaining),
+            });
+        }
+        Ok(Ok(reservations))
+    }
+
+    /// Notes the budgets of a contract. Only RISK_POINTS are ever used of them: of other units our
+    /// policies reserve nothing.
+    pub(crate) fn add_contract(&mut self, contract: ContentDigest, clauses: &Clauses) {
+        for ((unit, period), amount) in &clauses.budgets {
+            if unit.as_str() == RISK_POINTS {
+                self.granted
+                    .insert(contract_scope(contract, *period), amount.get());
+            }
+        }
+    }
+
+    /// What would be set aside in the budgets of a contract, as [`Ledger::quote`] does in our own.
+    pub(crate) fn quote_contract(
+        &self,
+        contract: ContentDigest,
+        clauses: &Clauses,
+        points: Amount,
+        now: UnixMillis,
+    ) -> Result<Result<Vec<Reservation>, Exhausted>, EnforcerError> {
+        let mut reservations = Vec::new();
+        if points.get() == 0 {
+            return Ok(Ok(reservations));
+        }
+        for ((unit, period), amount) in &clauses.budgets {
+            if unit.as_str() != RISK_POINTS {
+                continue;
+            }
+            let length = period.get().max(1);
+            let number = now.get() / length;
+            let scope = Scope::new(format!("{}/{number}", contract_scope(contract, *period)))?;
+            let used = self.used.get(&scope).copied().unwrap_or(0);
+            let left = amount.get().saturating_sub(used);
+            let Some(remaining) = left.checked_sub(points.get()) else {
+                return Ok(Err(Exhausted {
+                    scope,
+                    needed: points,
+                    left: Amount::new(left),
+                    renewed: UnixMillis::new(number.saturating_add(1).saturating_mul(length)),
                 }));
             };
             reservations.push(Reservation {
@@ -179,12 +234,22 @@ impl Ledger {
 
     fn limit_of(&self, reservation: &Reservation) -> u64 {
         let scope = reservation.scope.as_str();
+        if let Some((contract, _)) = scope.rsplit_once('/')
+            && let Some(granted) = self.granted.get(contract)
+        {
+            return *granted;
+        }
         let of = |budget: &&Budget| scope.starts_with(&format!("{}/", budget.name()));
         self.budgets
             .iter()
             .find(of)
             .map_or(0, |budget| budget.points.get())
     }
+}
+
+/// What the budget of a contract for a period is called in scopes. Spec: contracts §5.
+fn contract_scope(contract: ContentDigest, period: Millis) -> String {
+    format!("contract:{contract}/{period}")
 }
 
 #[cfg(test)]

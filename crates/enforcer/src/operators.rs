@@ -1,7 +1,9 @@
 //! The operators this one knows, with their verified manifests.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use counterfoil_protocol::digest::KeyThumbprint;
 use counterfoil_protocol::keys::PublicKey;
@@ -12,11 +14,22 @@ use counterfoil_protocol::trust::Trust;
 use counterfoil_protocol::{Failure, FailureCode};
 use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::leaf_hash;
+use tokio::sync::{Notify, watch};
 
 /// Known operators. Shared; operators can be added while others are looked up.
 #[derive(Debug, Default)]
 pub struct Operators {
     known: RwLock<BTreeMap<OperatorName, Known>>,
+    renewal: Renewal,
+}
+
+/// Between those who meet a key that is not known, and whoever fetches manifests.
+#[derive(Debug, Default)]
+struct Renewal {
+    wanted: Notify,
+    rounds: watch::Sender<u64>,
+    /// Whether somebody fetches manifests at all.
+    served: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +85,63 @@ impl Operators {
         kid: KeyThumbprint,
     ) -> Result<PublicKey, Failure> {
         self.newest(operator)?.manifest().enforcer(kid).cloned()
+    }
+
+    /// The enforcer key of an operator with this thumbprint that any of its manifests lists and the
+    /// newest does not revoke: one whose records count, though it may have been retired.
+    ///
+    /// # Errors
+    /// As [`Operators::enforcer_key`].
+    pub fn unrevoked_key(
+        &self,
+        operator: &OperatorName,
+        kid: KeyThumbprint,
+    ) -> Result<PublicKey, Failure> {
+        match self.enforcer_key(operator, kid) {
+            Err(failure) if failure.code() == FailureCode::KeyUnknown => {
+                self.listed_key(operator, kid).map_err(|_| failure)
+            }
+            found => found,
+        }
+    }
+
+    /// The enforcer keys that the newest manifest of an operator lists and does not revoke.
+    pub fn enforcer_keys(&self, operator: &OperatorName) -> Vec<KeyThumbprint> {
+        let Ok(newest) = self.newest(operator) else {
+            return Vec::new();
+        };
+        let manifest = newest.manifest();
+        let kids = manifest.enforcers.iter().map(PublicKey::thumbprint);
+        kids.filter(|kid| !manifest.revoked.contains(kid)).collect()
+    }
+
+    /// Asks for newer manifests, because of a key that is not known, and waits until they have
+    /// been fetched; at most for `patience`. Whoever calls looks again then.
+    pub async fn renewed(&self, patience: Duration) {
+        if !self.renewal.served.load(Ordering::Acquire) {
+            return;
+        }
+        let mut rounds = self.renewal.rounds.subscribe();
+        self.renewal.wanted.notify_one();
+        // Too late or not at all: then the key stays unknown.
+        let _ = tokio::time::timeout(patience, rounds.changed()).await;
+    }
+
+    /// Says that somebody fetches manifests when they are asked for.
+    pub fn serve_renewals(&self) {
+        self.renewal.served.store(true, Ordering::Release);
+    }
+
+    /// Waits until somebody asks for newer manifests.
+    pub async fn renewal_wanted(&self) {
+        self.renewal.wanted.notified().await;
+    }
+
+    /// Newer manifests have been fetched, as far as there are any.
+    pub fn renewal_done(&self) {
+        self.renewal
+            .rounds
+            .send_modify(|round| *round = round.wrapping_add(1));
     }
 
     /// The enforcer key of an operator with this thumbprint, even if it has been revoked since.

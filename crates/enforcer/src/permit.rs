@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use counterfoil_durable::committer::Ticket;
+use counterfoil_protocol::attestation::Attestation;
 use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId, Salt};
-use counterfoil_protocol::disclosure::{DisclosedField, salted_digest};
+use counterfoil_protocol::disclosure::{DisclosedField, Disclosure, salted_digest};
+use counterfoil_protocol::level::Level;
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::Sequence;
 use counterfoil_protocol::record::{
@@ -13,10 +16,14 @@ use counterfoil_protocol::record::{
 };
 
 use crate::call::{AnswerCheck, Envelope};
+use crate::channel::Answer;
+use crate::contract::evidence::NotAttested;
+use crate::contract::hold::Under;
 use crate::enforcer::Enforcer;
 use crate::error::EnforcerError;
+use crate::hold::Held;
 use crate::incoming;
-use crate::journal::Opening;
+use crate::journal::{Item, Opening};
 
 /// An allowed call. Complete it; dropping it records that the call was not executed, or that
 /// nobody knows, once its envelope has been handed out.
@@ -33,8 +40,16 @@ pub struct Permit {
     outgoing: bool,
     salt: Salt,
     reservations: Vec<Reservation>,
+    /// The contract that the call is made under.
+    under: Option<Under>,
+    /// What travels with the request because the contract says so.
+    disclosures: Vec<Disclosure>,
+    /// The receipt of the request, once it has been obtained.
+    receipt: Option<Vec<u8>>,
     /// Whether what travels with the call has been handed out: then it may have been executed.
     handed_out: AtomicBool,
+    /// The evidence from elsewhere that the result refers to.
+    attestations: Vec<Attestation>,
     settled: bool,
 }
 
@@ -94,6 +109,8 @@ impl Permit {
         outgoing: bool,
         salt: Salt,
         reservations: Vec<Reservation>,
+        under: Option<Under>,
+        disclosures: Vec<Disclosure>,
     ) -> Self {
         Self {
             enforcer,
@@ -105,7 +122,11 @@ impl Permit {
             outgoing,
             salt,
             reservations,
+            under,
+            disclosures,
+            receipt: None,
             handed_out: AtomicBool::new(false),
+            attestations: Vec::new(),
             settled: false,
         }
     }
@@ -120,6 +141,39 @@ impl Permit {
         self.sequence
     }
 
+    /// The contract that the call is made under.
+    pub fn contract(&self) -> Option<ContentDigest> {
+        Some(self.under.as_ref()?.contract)
+    }
+
+    /// Whether the contract asks for more than a signature before the call is executed: then
+    /// [`Permit::attest`] comes before [`Permit::request_envelope`].
+    pub fn needs_receipt(&self) -> bool {
+        let needed = self.under.as_ref().map(|under| under.permitted.level);
+        self.outgoing
+            && self.receipt.is_none()
+            && needed.is_some_and(|needed| needed > Level::Signed)
+    }
+
+    /// Obtains the receipt of the request at the level that the contract asks for: closes the
+    /// batch, and waits for the log and the witnesses, for at most `limit`.
+    ///
+    /// # Errors
+    /// Why there is none. The call must not be sent then.
+    pub async fn attest(&mut self, limit: Duration) -> Result<(), NotAttested> {
+        if !self.needs_receipt() {
+            return Ok(());
+        }
+        if let Some(under) = &self.under {
+            let receipt = self
+                .enforcer
+                .attest(under, self.record, self.sequence, limit)
+                .await?;
+            self.receipt = Some(receipt);
+        }
+        Ok(())
+    }
+
     /// What travels with the call to the other operator; none for a call that stays here. The
     /// request is always the last record, even when it has been acknowledged: it may have arrived
     /// with another call, and still this call is the one to be decided.
@@ -131,7 +185,21 @@ impl Permit {
         if envelope.records.is_empty() {
             envelope.records.push(Arc::clone(&self.bytes));
         }
+        envelope.disclosures.clone_from(&self.disclosures);
+        envelope.receipt.clone_from(&self.receipt);
         Some(envelope)
+    }
+
+    /// Whether the answer to the call should wait for records that belong before its own: see
+    /// [`Enforcer::hold`].
+    pub fn hold(&self, answer: &Envelope) -> Option<Held> {
+        self.enforcer.hold(answer)
+    }
+
+    /// The same permit, whose outcome refers to evidence from elsewhere, as the result does.
+    pub fn referring_to(mut self, attestations: Vec<Attestation>) -> Self {
+        self.attestations = attestations;
+        self
     }
 
     /// Records what became of the call.
@@ -169,6 +237,10 @@ impl Permit {
             }
             AnswerCheck::Invalid { .. } => (OutcomeStatus::EvidenceInvalid, None),
         };
+        if !matches!(check, AnswerCheck::Attested { .. }) {
+            // What nobody signed for refers to nothing.
+            self.attestations.clear();
+        }
         let completion = Completion {
             status,
             result: Some(result),
@@ -201,6 +273,7 @@ impl Permit {
             );
         };
         let salt = answer.and_then(|answer| answer.salt);
+        let disclosed = answer.map_or(&[][..], |answer| answer.disclosures.as_slice());
         match answer {
             None => {
                 return invalid(
@@ -223,6 +296,7 @@ impl Permit {
             );
         };
         drop(stream);
+        self.keep_disclosed(&answer, disclosed)?;
         // A denial names the request; why it was denied may be that the call was another.
         if answer.verdict() == Verdict::Allow && !self.is_about_this(&answer.decision)? {
             return invalid(
@@ -265,6 +339,32 @@ impl Permit {
         }
     }
 
+    /// Keeps what the counterparty disclosed of its decision.
+    fn keep_disclosed(
+        &self,
+        answer: &Answer,
+        disclosures: &[Disclosure],
+    ) -> Result<(), EnforcerError> {
+        let core = &self.enforcer.core;
+        let input = answer.decision.evaluation.input;
+        let openings: Vec<Opening> = disclosures
+            .iter()
+            .filter(|disclosure| {
+                disclosure.field == DisclosedField::EvaluationInput
+                    && Some(disclosure.digest()) == input
+            })
+            .take(1)
+            .map(|disclosure| Opening::of(disclosure, core.keep_clear_text))
+            .collect();
+        if !openings.is_empty() {
+            drop(core.committer.submit_soon(Item::Disclosed {
+                record: answer.id,
+                openings,
+            })?);
+        }
+        Ok(())
+    }
+
     /// Whether the counterparty's decision is about what our request asked for.
     fn is_about_this(&self, decision: &Decision) -> Result<bool, EnforcerError> {
         let request = UnverifiedRecord::parse(&self.bytes)?;
@@ -276,6 +376,7 @@ impl Permit {
             && decision.action.server == request.action.server
             && decision.action.verb == request.action.verb
             && decision.action.tool == request.action.tool
+            && decision.contract == request.contract
             && decision.parameters == request.parameters)
     }
 
@@ -314,7 +415,7 @@ impl Permit {
             status: completion.status,
             result,
             settlements,
-            attestations: Vec::new(),
+            attestations: core::mem::take(&mut self.attestations),
         });
         let appended = core.append(&mut stream, body, openings)?;
         drop(stream);
@@ -323,8 +424,9 @@ impl Permit {
             .counterparty
             .as_ref()
             .filter(|_| !self.outgoing)
-            .map(|counterparty| {
-                core.envelope(counterparty, &[self.record, written.id], Some(salt))
+            .map(|counterparty| Envelope {
+                disclosures: self.disclosures.clone(),
+                ..core.envelope(counterparty, &[self.record, written.id], Some(salt))
             });
         Ok(PendingOutcome {
             ticket: written.ticket,

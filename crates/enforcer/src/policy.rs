@@ -4,6 +4,8 @@
 //! evaluation, on every machine and at every time. It must deny on any error of its own, and it
 //! must not do I/O. It may be called from many threads at once.
 
+use std::sync::Arc;
+
 use counterfoil_protocol::digest::ContentDigest;
 use counterfoil_protocol::names::{
     AgentName, OperatorName, PolicyId, PrincipalName, ReasonCode, ServerName, SessionName, Tier,
@@ -18,6 +20,16 @@ pub trait Policy: Send + Sync + core::fmt::Debug {
 
     /// BLAKE3 over the policy set and its schema, as spec records §6 says.
     fn digest(&self) -> ContentDigest;
+
+    /// The policies of a contract's admission clause, over the same schema as this set. They
+    /// deny whatever they do not allow. Spec: contracts §4.
+    ///
+    /// # Errors
+    /// Why they cannot be applied: an engine that knows none cannot apply any.
+    fn admission(&self, text: &str) -> Result<Arc<dyn Policy>, String> {
+        let _ = text;
+        Err("the policy engine knows no admission policies".to_owned())
+    }
 }
 
 /// Everything a policy may look at. Its digest stands in the record.

@@ -3,6 +3,7 @@
 //! Submitting is idempotent: the log answers an entry it knows with its original place. So after
 //! a crash or an outage everything without a proof is simply submitted again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use counterfoil_protocol::digest::{CheckpointDigest, CommitmentDigest, KeyThumbprint};
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use crate::enforcer::Enforcer;
 use crate::error::{Blocked, EnforcerError};
-use crate::journal::{BatchRow, Item, JournalReader};
+use crate::journal::{BatchRow, Item, JournalReader, write_logged};
 
 /// How long one request to the log may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -168,14 +169,28 @@ impl Publisher {
         })
     }
 
-    /// Asks the log what it knows of this stream, and unblocks the enforcer if that is no more
-    /// than the journal holds. Otherwise the journal is older than its past (a restored backup, a
-    /// cut tail), and going on would fork the stream.
+    pub(crate) const fn enforcer(&self) -> &Enforcer {
+        &self.enforcer
+    }
+
+    /// Asks the log what it knows of this stream, and begins to work on it if that is no more than
+    /// the journal holds.
+    ///
+    /// # Errors
+    /// As [`Publisher::ask_log`], and when the first records cannot be written.
+    pub async fn confirm(&self) -> Result<(), EnforcerError> {
+        self.ask_log().await?;
+        self.begin().await
+    }
+
+    /// Asks the log what it knows of this stream. If that is more than the journal holds, the
+    /// journal is older than its past (a restored backup, a cut tail), and going on would fork the
+    /// stream.
     ///
     /// # Errors
     /// [`EnforcerError::Log`] when the log cannot be asked, [`EnforcerError::Blocked`] when it
     /// knows more. The enforcer stays blocked, and says why.
-    pub async fn confirm(&self) -> Result<(), EnforcerError> {
+    pub async fn ask_log(&self) -> Result<(), EnforcerError> {
         let logged = match self.client.stream(self.enforcer.kid()).await {
             Ok(logged) => logged,
             Err(error) => {
@@ -184,25 +199,21 @@ impl Publisher {
                 return Err(error);
             }
         };
-        match compare_with_log(&self.reader, &logged)? {
-            Some(difference) => {
-                let blocked = Blocked::LogDisagrees(difference);
-                self.enforcer.set_blocked(Some(blocked.clone()));
-                Err(EnforcerError::Blocked(blocked))
-            }
-            None => {
-                if let Err(error) = self.take_beacon().await {
-                    // Records can do without: then only their latest time is bounded.
-                    tracing::warn!(%error, "no checkpoint to bound the time of records from below");
-                }
-                let enforcer = self.enforcer.clone();
-                tokio::task::spawn_blocking(move || enforcer.begin())
-                    .await
-                    .map_err(|error| EnforcerError::Commit(error.to_string()))??;
-                self.enforcer.set_blocked(None);
-                Ok(())
-            }
+        if let Some(difference) = compare_with_log(&self.reader, &logged)? {
+            let blocked = Blocked::LogDisagrees(difference);
+            self.enforcer.set_blocked(Some(blocked.clone()));
+            return Err(EnforcerError::Blocked(blocked));
         }
+        if let Err(error) = self.take_beacon().await {
+            // Records can do without: then only their latest time is bounded.
+            tracing::warn!(%error, "no checkpoint to bound the time of records from below");
+        }
+        Ok(())
+    }
+
+    /// Begins to work on the stream, which nobody knows more of than the journal does.
+    pub(crate) async fn begin(&self) -> Result<(), EnforcerError> {
+        begin(&self.enforcer).await
     }
 
     /// Takes the log's newest cosigned checkpoint as beacon, so that records made before the first
@@ -262,7 +273,7 @@ impl Publisher {
     /// Checks the proof and writes it down.
     async fn record(&self, batch: &BatchRow, proof: Vec<u8>) -> Result<(), EnforcerError> {
         let core = &self.enforcer.core;
-        let checked = self.check(batch, &proof)?;
+        let checked = check(batch, &proof, &self.trust)?;
         let note = checked.note().to_string().into_bytes();
         let beacon = Beacon {
             size: checked.checkpoint().size(),
@@ -277,26 +288,63 @@ impl Publisher {
             .await?;
         let mut stream = core.stream();
         stream.unlogged = Sequence::new(batch.first.get().saturating_add(batch.count));
+        core.note_progress(&stream);
         if stream.beacon.is_none_or(|known| known.size <= beacon.size) {
             stream.beacon = Some(beacon);
         }
         Ok(())
     }
+}
 
-    fn check(&self, batch: &BatchRow, proof: &[u8]) -> Result<TlogProof, EnforcerError> {
-        let wrong = |error: String| {
-            EnforcerError::Log(format!(
-                "its proof for batch {} is wrong: {error}",
-                batch.number
-            ))
-        };
-        let proof = TlogProof::parse(proof).map_err(|error| wrong(error.to_string()))?;
-        let quorum = proof
-            .verify(&leaf_hash(&batch.commitment), self.trust.policy())
-            .map_err(|error| wrong(error.to_string()))?;
-        drop(quorum);
-        Ok(proof)
+/// Publishes what is sealed and not logged of a stream that is not continued, and returns how many
+/// batches that were. Nothing is signed: what was signed reaches the log.
+///
+/// # Errors
+/// [`EnforcerError::Log`] as [`Publisher::publish`]; an error of the journal.
+pub async fn publish_retired(
+    journal: &Path,
+    client: &LogClient,
+    trust: &Trust,
+) -> Result<u64, EnforcerError> {
+    let reader = JournalReader::open(journal)?;
+    let mut published = 0;
+    loop {
+        let batches = reader.unlogged_batches(64)?;
+        if batches.is_empty() {
+            return Ok(published);
+        }
+        for batch in &batches {
+            let proof = client.submit(&batch.commitment, Wait::Published).await?;
+            let checked = check(batch, &proof, trust)?;
+            let checkpoint = checked.note().to_string().into_bytes();
+            write_logged(journal, batch.number, &proof, &checkpoint)?;
+            published += 1;
+        }
     }
+}
+
+fn check(batch: &BatchRow, proof: &[u8], trust: &Trust) -> Result<TlogProof, EnforcerError> {
+    let wrong = |error: String| {
+        EnforcerError::Log(format!(
+            "its proof for batch {} is wrong: {error}",
+            batch.number
+        ))
+    };
+    let proof = TlogProof::parse(proof).map_err(|error| wrong(error.to_string()))?;
+    let _quorum = proof
+        .verify(&leaf_hash(&batch.commitment), trust.policy())
+        .map_err(|error| wrong(error.to_string()))?;
+    Ok(proof)
+}
+
+/// Begins to work on a stream that has been confirmed, and unblocks it.
+pub(crate) async fn begin(enforcer: &Enforcer) -> Result<(), EnforcerError> {
+    let beginning = enforcer.clone();
+    tokio::task::spawn_blocking(move || beginning.begin())
+        .await
+        .map_err(|error| EnforcerError::Commit(error.to_string()))??;
+    enforcer.set_blocked(None);
+    Ok(())
 }
 
 /// How the journal falls short of what the log knows; none if it does not.

@@ -57,27 +57,33 @@ impl ReceiptBuilder {
         disclose: &[DisclosedField],
     ) -> Result<Receipt, EnforcerError> {
         let (record, openings) = self.reader.record(sequence)?;
+        let parsed = UnverifiedRecord::parse(&record)?;
         let mut disclosures: Vec<Disclosure> = disclose
             .iter()
             .map(|field| {
-                openings
+                let kept = openings
                     .iter()
                     .find(|opening| opening.field == *field)
-                    .and_then(crate::journal::Opening::disclosure)
-                    .ok_or_else(|| {
-                        EnforcerError::NotFound(format!(
-                            "record {sequence} has no {} kept in clear",
-                            field.name()
-                        ))
-                    })
+                    .and_then(crate::journal::Opening::disclosure);
+                // Terms are kept once, not beside each record that was made under them.
+                let kept = match (kept, parsed.unverified_content().contract()) {
+                    (None, Some(contract)) if *field == DisclosedField::Contract => {
+                        self.reader.terms_of(contract)?
+                    }
+                    (kept, _) => kept,
+                };
+                kept.ok_or_else(|| {
+                    EnforcerError::NotFound(format!(
+                        "record {sequence} has no {} kept in clear",
+                        field.name()
+                    ))
+                })
             })
             .collect::<Result<_, _>>()?;
         disclosures.sort_by_key(|disclosure| disclosure.field);
         disclosures.dedup_by_key(|disclosure| disclosure.field);
 
-        let beacon = UnverifiedRecord::parse(&record)?
-            .unverified_content()
-            .beacon;
+        let beacon = parsed.unverified_content().beacon;
         let beacon = match beacon {
             Some(beacon) => self.reader.checkpoint(beacon.checkpoint)?,
             None => None,

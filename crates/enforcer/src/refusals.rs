@@ -164,6 +164,7 @@ mod tests {
             backlog_limit: Some(20),
             batch_records: 1_024,
             operators: Arc::default(),
+            contracts: Default::default(),
             environment: Environment::system(),
         };
         let enforcer = Enforcer::open(settings).unwrap().0;
@@ -189,6 +190,7 @@ mod tests {
             tool: "echo".parse().unwrap(),
             arguments: b"{}",
             parameters: b"{}",
+            attestations: &[],
         };
         let party = Party::Local {
             agent: AgentName::new("bot").unwrap(),

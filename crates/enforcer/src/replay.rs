@@ -5,7 +5,8 @@
 //! cut tail that took the batches along is found by asking the log (see [`crate::publish`]) or the
 //! counterparty, which have seen what is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use counterfoil_protocol::batch::BatchTree;
@@ -20,10 +21,12 @@ use counterfoil_protocol::record::{
 use counterfoil_tlog::tlog_proof::TlogProof;
 
 use crate::channel::Discontinuity;
+use crate::contract;
 use crate::enforcer::Core;
 use crate::error::EnforcerError;
-use crate::journal::{BatchRow, Identity, JournalReader, Slot};
+use crate::journal::{BatchRow, Identity, JournalReader, Slot, retired_path};
 use crate::ledger::Ledger;
+use crate::policy::Policy;
 use crate::stream::Stream;
 
 /// How many rows are read at a time.
@@ -39,33 +42,81 @@ pub(crate) enum Signatures {
     All,
 }
 
-/// Derives the state from the journal.
+/// Derives the state from the journal, and from those that it takes over from.
 pub(crate) fn replay(
+    path: &Path,
     reader: &JournalReader,
     key: &PublicKey,
     identity: &Identity,
+    policy: &dyn Policy,
     ledger: Ledger,
 ) -> Result<Stream, EnforcerError> {
+    let before = replay_before(path, identity, policy, ledger)?;
     replay_with(
         reader,
         key,
         identity,
-        ledger,
+        policy,
+        before,
         Signatures::Sufficient,
         &mut |_| (),
     )
 }
 
-/// Derives the state from the journal; `progress` is told how many records have been read.
+/// The state with which the stream of a journal begins: what the streams before it in this home
+/// have left. Spec: manifests §5.
+pub(crate) fn replay_before(
+    path: &Path,
+    identity: &Identity,
+    policy: &dyn Policy,
+    ledger: Ledger,
+) -> Result<Stream, EnforcerError> {
+    let mut retired = Vec::new();
+    let mut seen = BTreeSet::from([identity.kid]);
+    let mut follows = identity.follows.clone();
+    while let Some(key) = follows {
+        let kid = key.thumbprint();
+        if !seen.insert(kid) {
+            return Err(broken(format!("stream {kid} takes over from itself")));
+        }
+        let reader = JournalReader::open(&retired_path(path, kid))?;
+        let owner = reader.identity()?;
+        if owner.kid != kid || owner.operator != identity.operator {
+            return Err(EnforcerError::JournalForeign(format!(
+                "operator `{}`, key {}; in the place of the retired stream {kid}",
+                owner.operator, owner.kid
+            )));
+        }
+        follows = owner.follows.clone();
+        retired.push((reader, key, owner));
+    }
+    let mut stream = Stream::new(ledger);
+    for (reader, key, owner) in retired.iter().rev() {
+        stream = replay_with(
+            reader,
+            key,
+            owner,
+            policy,
+            stream,
+            Signatures::Sufficient,
+            &mut |_| (),
+        )?
+        .succeeded();
+    }
+    Ok(stream)
+}
+
+/// Derives the state from the journal, starting with what `stream` holds; `progress` is told how
+/// many records have been read.
 pub(crate) fn replay_with(
     reader: &JournalReader,
     key: &PublicKey,
     identity: &Identity,
-    ledger: Ledger,
+    policy: &dyn Policy,
+    mut stream: Stream,
     signatures: Signatures,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Stream, EnforcerError> {
-    let mut stream = Stream::new(ledger);
     let mut acknowledged: BTreeMap<(OperatorName, KeyThumbprint), Acknowledgement> =
         BTreeMap::new();
     let seen = acknowledged_by_counterparties(reader, identity.kid)?;
@@ -78,6 +129,11 @@ pub(crate) fn replay_with(
             break;
         }
         for (sequence, bytes) in page {
+            if stream.ended {
+                return Err(broken(format!(
+                    "record {sequence} follows the one that ends the stream"
+                )));
+            }
             let record = own_record(&bytes, sequence, &stream, identity)?;
             let covered = batches.add(sequence, &bytes)?;
             if signatures == Signatures::All || !covered {
@@ -103,7 +159,7 @@ pub(crate) fn replay_with(
             } else {
                 Slot::filled(bytes)
             };
-            stream.note(record.id(), content, &slot);
+            stream.note(identity.kid, record.id(), content, &slot);
             stream.previous = Some(record.id());
             stream.next = sequence.next().ok_or(EnforcerError::Exhausted)?;
         }
@@ -116,6 +172,7 @@ pub(crate) fn replay_with(
     }
     (stream.unsealed, stream.unlogged) = batches.finish(stream.next)?;
     replay_received(reader, identity.kid, &mut stream)?;
+    replay_terms(reader, policy, &mut stream)?;
     check_acknowledged(&stream, &acknowledged)?;
     stream.beacon = newest_beacon(reader)?;
     Ok(stream)
@@ -363,9 +420,17 @@ fn replay_received(
                 record.id(),
                 record.unverified_content(),
             );
-            if !matches!(taken, Ok(true)) {
+            if matches!(taken, Ok(true)) {
+                stream.note_received(
+                    &row.operator,
+                    record.kid(),
+                    record.id(),
+                    record.unverified_content(),
+                    row.arrived,
+                );
+            } else {
                 return Err(broken(match taken {
-                    Err(Discontinuity::Acknowledgement) => format!(
+                    Err(Discontinuity::AcknowledgedUnsent { .. }) => format!(
                         "`{}` acknowledges a record that the journal does not hold",
                         row.operator
                     ),
@@ -376,6 +441,20 @@ fn replay_received(
                 }));
             }
         }
+    }
+    Ok(())
+}
+
+/// Takes in the terms of contracts, which no record holds.
+fn replay_terms(
+    reader: &JournalReader,
+    policy: &dyn Policy,
+    stream: &mut Stream,
+) -> Result<(), EnforcerError> {
+    for (counterparty, disclosure) in reader.terms()? {
+        let text = contract::read(&disclosure, policy)
+            .map_err(|failure| broken(format!("the terms of a contract: {failure}")))?;
+        contract::open(stream, &counterparty, disclosure.digest(), text);
     }
     Ok(())
 }

@@ -108,7 +108,9 @@ impl Sealer {
             .wait()?;
         self.previous = Some(digest);
         self.next = self.next.next().ok_or(EnforcerError::Exhausted)?;
-        core.stream().unsealed = after;
+        let mut stream = core.stream();
+        stream.unsealed = after;
+        core.note_progress(&stream);
         Ok(true)
     }
 

@@ -1,5 +1,7 @@
 //! The enforcer's work in the background: sealing batches and publishing them.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use counterfoil_protocol::trust::Trust;
@@ -8,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::enforcer::Enforcer;
 use crate::error::{Blocked, EnforcerError};
-use crate::publish::{LogClient, Publisher};
+use crate::publish::{LogClient, Publisher, begin};
 use crate::seal::Sealer;
 
 /// How often a batch is sealed, and where it goes.
@@ -25,8 +27,12 @@ pub struct ServiceSettings {
 pub struct Service {
     stop: watch::Sender<bool>,
     sealing: JoinHandle<()>,
-    publishing: Option<JoinHandle<()>>,
+    publishing: JoinHandle<()>,
 }
+
+/// Asks the counterparties which of our records they hold, and says why the stream is not
+/// continued, if it is not.
+pub type Asking = Pin<Box<dyn Future<Output = Result<(), Blocked>> + Send>>;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
@@ -34,20 +40,35 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 const LAST_PUBLISH: Duration = Duration::from_secs(3);
 
 impl Service {
-    /// Starts the work on the current runtime.
+    /// Starts the work on the current runtime. Nobody is asked but the log.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub fn start(enforcer: &Enforcer, settings: ServiceSettings) -> Result<Self, EnforcerError> {
+        Self::start_asking(enforcer, settings, Box::pin(async { Ok(()) }))
+    }
+
+    /// Starts the work on the current runtime. The stream is continued once the log has confirmed
+    /// the journal and `counterparties` have been asked.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn start_asking(
+        enforcer: &Enforcer,
+        settings: ServiceSettings,
+        counterparties: Asking,
+    ) -> Result<Self, EnforcerError> {
         let (stop, stopped) = watch::channel(false);
         // One place: several sealed batches need one wake-up, and none may be lost.
         let (sealed, unpublished) = mpsc::channel(1);
         let sealer = Sealer::new(enforcer.clone())?;
-        let mut publishing = None;
-        if let Some((client, trust)) = settings.log {
-            let publisher = Publisher::new(enforcer.clone(), client, trust)?;
-            publishing = Some(tokio::spawn(publish(publisher, unpublished)));
-        }
+        let publishing = match settings.log {
+            Some((client, trust)) => {
+                let publisher = Publisher::new(enforcer.clone(), client, trust)?;
+                tokio::spawn(publish(publisher, counterparties, unpublished))
+            }
+            None => tokio::spawn(begin_without_log(enforcer.clone(), counterparties)),
+        };
         let sealing = tokio::spawn(seal(sealer, settings.batch_interval, sealed, stopped));
         Ok(Self {
             stop,
@@ -62,10 +83,10 @@ impl Service {
         // Nobody listens any more if the sealer has ended by itself.
         let _ = self.stop.send(true);
         let _ = self.sealing.await;
-        if let Some(mut publishing) = self.publishing
-            && tokio::time::timeout(LAST_PUBLISH, &mut publishing)
-                .await
-                .is_err()
+        let mut publishing = self.publishing;
+        if tokio::time::timeout(LAST_PUBLISH, &mut publishing)
+            .await
+            .is_err()
         {
             publishing.abort();
         }
@@ -117,21 +138,80 @@ fn stop_deciding(enforcer: &Enforcer, why: &str) {
     enforcer.set_blocked(Some(Blocked::Failed(why.to_owned())));
 }
 
-async fn publish(publisher: Publisher, mut unpublished: mpsc::Receiver<()>) {
+async fn begin_without_log(enforcer: Enforcer, counterparties: Asking) {
+    match counterparties.await {
+        Ok(()) => {
+            if let Err(error) = begin(&enforcer).await {
+                stop_deciding(&enforcer, &format!("the stream was not continued: {error}"));
+            }
+        }
+        Err(blocked) => never_continue(&enforcer, blocked),
+    }
+}
+
+fn never_continue(enforcer: &Enforcer, blocked: Blocked) {
+    tracing::error!(
+        code = blocked.code(),
+        "the stream is not continued: {}",
+        blocked.detail()
+    );
+    enforcer.set_blocked(Some(blocked));
+}
+
+/// How far the start of a stream has come.
+enum Start {
+    /// The log is to be asked, then the counterparties.
+    Ask(Asking),
+    /// It may be continued.
+    Confirmed,
+    /// Records are made.
+    Begun,
+    /// It is not continued. What is sealed can be published all the same.
+    Refused,
+}
+
+impl Start {
+    async fn go_on(self, publisher: &Publisher) -> (Self, Result<(), EnforcerError>) {
+        match self {
+            Self::Ask(counterparties) => match publisher.ask_log().await {
+                Err(error) => (Self::Ask(counterparties), Err(error)),
+                Ok(()) => {
+                    tracing::info!("the log confirms the journal");
+                    match counterparties.await {
+                        Ok(()) => Box::pin(Self::Confirmed.go_on(publisher)).await,
+                        Err(blocked) => {
+                            never_continue(publisher.enforcer(), blocked);
+                            (Self::Refused, Ok(()))
+                        }
+                    }
+                }
+            },
+            Self::Confirmed => match publisher.begin().await {
+                Ok(()) => (Self::Begun, Ok(())),
+                Err(error) => (Self::Confirmed, Err(error)),
+            },
+            done => (done, Ok(())),
+        }
+    }
+}
+
+async fn publish(
+    publisher: Publisher,
+    counterparties: Asking,
+    mut unpublished: mpsc::Receiver<()>,
+) {
     let mut retry = FIRST_RETRY;
-    let mut confirmed = false;
+    let mut start = Start::Ask(counterparties);
     let mut last = false;
     loop {
-        let work = async {
-            // Once is enough: after that the log knows what this process has told it.
-            if !confirmed {
-                publisher.confirm().await?;
-                tracing::info!("the log confirms the journal");
-                confirmed = true;
-            }
-            publisher.publish().await
+        // Once is enough: after that the log knows what this process has told it.
+        let (gone_on, begun) = start.go_on(&publisher).await;
+        start = gone_on;
+        let published = match begun {
+            Ok(()) => publisher.publish().await,
+            Err(error) => Err(error),
         };
-        let wait = match work.await {
+        let wait = match published {
             Ok(_) => {
                 retry = FIRST_RETRY;
                 None

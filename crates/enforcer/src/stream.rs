@@ -10,9 +10,12 @@ use counterfoil_durable::committer::{Committer, Ticket};
 use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::{Sequence, UnixMillis};
-use counterfoil_protocol::record::{Beacon, Body, PreparedRecord, Record, Reservation, Verdict};
+use counterfoil_protocol::record::{
+    Beacon, Body, Event, PreparedRecord, Record, Reservation, Verdict,
+};
 
 use crate::channel::Channel;
+use crate::contract::{By, Contracts, Said};
 use crate::error::{Blocked, EnforcerError};
 use crate::identity::SigningIdentity;
 use crate::journal::{Item, JournalWriter, Opening, Slot};
@@ -27,6 +30,7 @@ pub(crate) struct Stream {
     pub(crate) last_time: UnixMillis,
     pub(crate) channels: BTreeMap<OperatorName, Channel>,
     pub(crate) ledger: Ledger,
+    pub(crate) contracts: Contracts,
     /// Allowed calls without an outcome.
     pub(crate) open: HashMap<RecordId, OpenCall>,
     /// The first record that is in no sealed batch.
@@ -35,8 +39,12 @@ pub(crate) struct Stream {
     pub(crate) unlogged: Sequence,
     pub(crate) beacon: Option<Beacon>,
     pub(crate) blocked: Option<Blocked>,
+    /// What has become of our own key, once that is not good any more.
+    pub(crate) key_lost: Option<Blocked>,
     /// Whether this run has said in the stream that it began. Before that nothing is signed.
     pub(crate) begun: bool,
+    /// Whether the last record says that the stream ends. Nothing may follow it.
+    pub(crate) ended: bool,
 }
 
 /// An allowed call whose outcome is not known yet.
@@ -75,12 +83,29 @@ impl Stream {
             last_time: UnixMillis::new(0),
             channels: BTreeMap::new(),
             ledger,
+            contracts: Contracts::default(),
             open: HashMap::new(),
             unsealed: Sequence::new(0),
             unlogged: Sequence::new(0),
             beacon: None,
             blocked: None,
+            key_lost: None,
             begun: false,
+            ended: false,
+        }
+    }
+
+    /// An empty stream that takes over from this one: its balances, what was received in its
+    /// channels, the contracts, and the calls that have no outcome in it.
+    pub(crate) fn succeeded(self) -> Self {
+        let channels = self.channels.into_iter();
+        Self {
+            channels: channels
+                .map(|(counterparty, channel)| (counterparty, channel.succeeded()))
+                .collect(),
+            open: self.open,
+            contracts: self.contracts,
+            ..Self::new(self.ledger)
         }
     }
 
@@ -113,6 +138,9 @@ impl Stream {
         body: Body,
         openings: Vec<Opening>,
     ) -> Result<Appended, EnforcerError> {
+        if self.ended {
+            return Err(EnforcerError::Blocked(Blocked::StreamEnded));
+        }
         let sequence = self.next;
         let after = sequence.next().ok_or(EnforcerError::Exhausted)?;
         let time = self.time(now);
@@ -142,7 +170,7 @@ impl Stream {
         self.next = after;
         self.previous = Some(id);
         self.last_time = time;
-        self.note(id, &record, &slot);
+        self.note(identity.kid, id, &record, &slot);
         Ok(Appended {
             id,
             sequence,
@@ -153,11 +181,26 @@ impl Stream {
     }
 
     /// Takes a record of ours into the derived state: while appending, and while replaying.
-    pub(crate) fn note(&mut self, id: RecordId, record: &Record, slot: &Arc<Slot>) {
+    pub(crate) fn note(
+        &mut self,
+        own: KeyThumbprint,
+        id: RecordId,
+        record: &Record,
+        slot: &Arc<Slot>,
+    ) {
+        if let Body::Channel(control) = &record.body {
+            let said = Said::of(id, own, record.sequence, control, record.time, record.time);
+            let counterparty = &control.channel.counterparty;
+            self.contracts
+                .note(By::Us, counterparty, said, &control.event);
+        }
         if let Some(link) = record.channel() {
             let counterparty = link.counterparty.clone();
             self.channel(&counterparty)
                 .advance(id, &record.body, Arc::clone(slot));
+        }
+        if matches!(&record.body, Body::Control(Event::StreamClosed { .. })) {
+            self.ended = true;
         }
         if let Body::Outcome(outcome) = &record.body
             && let Some(call) = self.open.remove(&outcome.decision)
@@ -177,6 +220,25 @@ impl Stream {
                     reservations: record.reservations().to_vec(),
                 },
             );
+        }
+    }
+}
+
+impl Stream {
+    /// Takes in what a record of the counterparty's, which continues its channel, says beside
+    /// continuing it. `arrived` is when it came, by our clock.
+    pub(crate) fn note_received(
+        &mut self,
+        counterparty: &OperatorName,
+        stream: KeyThumbprint,
+        id: RecordId,
+        record: &Record,
+        arrived: UnixMillis,
+    ) {
+        if let Body::Channel(control) = &record.body {
+            let said = Said::of(id, stream, record.sequence, control, record.time, arrived);
+            self.contracts
+                .note(By::Them, counterparty, said, &control.event);
         }
     }
 }

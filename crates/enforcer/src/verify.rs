@@ -6,10 +6,10 @@
 
 use std::path::Path;
 
-use counterfoil_protocol::digest::KeyThumbprint;
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint};
 use counterfoil_protocol::disclosure::DisclosedField;
 use counterfoil_protocol::keys::PublicKey;
-use counterfoil_protocol::names::OperatorName;
+use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::{BatchNumber, Sequence};
 use counterfoil_protocol::record::{Acknowledgement, UnverifiedRecord};
 use counterfoil_protocol::trust::Trust;
@@ -21,8 +21,9 @@ use crate::error::EnforcerError;
 use crate::journal::{JournalReader, Opening};
 use crate::ledger::Ledger;
 use crate::operators::Operators;
+use crate::policy::{Denied, Evaluation, EvaluationInput, Policy};
 use crate::publish::{LoggedStream, compare_with_log};
-use crate::replay::{Signatures, replay_with};
+use crate::replay::{Signatures, replay_before, replay_with};
 use crate::stream::Stream;
 
 /// What was found wrong with a journal, and where.
@@ -98,8 +99,13 @@ pub fn verify(
     if let Err(error) = reader.check_file() {
         report.add("file", error.to_string());
     }
-    let ledger = Ledger::new(Vec::new())?;
-    match replay_with(&reader, key, &identity, ledger, Signatures::All, progress) {
+    let replayed = Ledger::new(Vec::new())
+        .and_then(|ledger| replay_before(path, &identity, &NoPolicy, ledger))
+        .and_then(|before| {
+            let all = Signatures::All;
+            replay_with(&reader, key, &identity, &NoPolicy, before, all, progress)
+        });
+    match replayed {
         Ok(stream) => report.take(&stream, others),
         Err(error) => report.add("chain", error.to_string()),
     }
@@ -112,6 +118,25 @@ pub fn verify(
         report.add("log", difference);
     }
     Ok(report)
+}
+
+/// Where nothing is decided, nobody asks for a policy.
+#[derive(Debug)]
+struct NoPolicy;
+
+impl Policy for NoPolicy {
+    fn evaluate(&self, _: &EvaluationInput<'_>) -> Evaluation {
+        Evaluation::Deny(Denied {
+            reason: ReasonCode::literal("policy_error"),
+            policies: Vec::new(),
+            explanation: "nothing is decided here".to_owned(),
+            instead: None,
+        })
+    }
+
+    fn digest(&self) -> ContentDigest {
+        ContentDigest::of(&[])
+    }
 }
 
 impl JournalReport {
@@ -129,6 +154,14 @@ impl JournalReport {
         self.unsealed = self.records.saturating_sub(stream.unsealed.get());
         self.unlogged = self.records.saturating_sub(stream.unlogged.get());
         self.open_calls = stream.open.len() as u64;
+        for (_, digest, known) in stream.contracts.all() {
+            if known.proposed_by_us().is_some() && known.text().is_none() {
+                self.add(
+                    "openings",
+                    format!("the terms of contract {digest}, which we proposed, are missing"),
+                );
+            }
+        }
         for (counterparty, acknowledged) in others.counterparties {
             let Some(acknowledged) = acknowledged else {
                 continue;

@@ -40,8 +40,7 @@ async fn strangers_cannot_fill_the_journal() {
     assert_eq!(length(&world), start + 256);
     let garbage = Envelope {
         records: vec![b"garbage".as_slice().into()],
-        salt: None,
-        disclosures: Vec::new(),
+        ..Envelope::default()
     };
     // One bound for all of them, whatever they send.
     assert_eq!(flood(&globex, Some(&garbage)), 0);
@@ -77,8 +76,7 @@ fn who_signs_is_decided_and_recorded_all_the_same() {
     *forged.last_mut().unwrap() ^= 1;
     let forged = Envelope {
         records: vec![forged.into()],
-        salt: None,
-        disclosures: Vec::new(),
+        ..Envelope::default()
     };
     assert_eq!(flood(&globex, Some(&forged)), 0);
     assert_eq!(globex.operator(), &name(GLOBEX));

@@ -25,16 +25,25 @@
 //! backlog_records = 100000
 //!
 //! [gateway]
-//! # Where to answer: MCP at /mcp/<server>, the exchange API at /exchange/v1/.
+//! # Where to answer: MCP at /mcp/<server>, HTTP APIs at /http/<server>/, A2A agents at
+//! # /a2a/<server>, the exchange API at /exchange/v1/.
 //! listen = "127.0.0.1:7100"
 //! # How others reach it. Its exchange API goes into the manifest.
 //! url = "http://127.0.0.1:7100"
 //! # How far the time of another operator's request may be from ours, in seconds.
 //! freshness_seconds = 120
-//! # The most bytes of one MCP message.
+//! # The most bytes of one MCP or A2A message, or of one body over HTTP.
 //! message_bytes = 4194304
 //! # After how long a call without an answer is given up, in seconds.
 //! call_seconds = 600
+//! # How long a request waits for its evidence where a contract asks for it before the call, in
+//! # seconds. It must be well below what the other side allows as `freshness_seconds`.
+//! evidence_seconds = 30
+//! # How long starting waits for counterparties to say which of our records they hold, in seconds.
+//! # They know whether the journal was restored from a backup. Who does not answer is passed over.
+//! counterparty_seconds = 5
+//! # How often manifests are fetched again, in seconds: how long a revoked key is still believed.
+//! manifest_seconds = 60
 //! # Web origins that may use the gateway from a browser, beside its own address.
 //! origins = []
 //!
@@ -62,13 +71,20 @@
 //! name = "desk"
 //! # Who calls it: "agents" of this operator, or other "operators", with evidence.
 //! callers = "agents"
-//! # Either the command that runs it, or the address where it answers.
+//! # What it speaks: "mcp", which is the default; "http", any API over HTTP, at /http/<server>/;
+//! # or "a2a", an agent that speaks A2A over JSON-RPC, at /a2a/<server>.
+//! protocol = "mcp"
+//! # Either the command that runs it, which only MCP servers have, or the address where it answers.
 //! url = "http://127.0.0.1:7200/mcp/desk"
 //! # command = ["node", "server.js"]
 //! # The operator behind whose gateway it stands. Evidence travels with the calls then.
 //! operator = "globex.example"
+//! # Whether calls need a contract between the operators: "required", or "if_agreed", as soon as
+//! # they have agreed on one.
+//! contract = "if_agreed"
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -130,10 +146,16 @@ pub struct Gateway {
     pub url: Url,
     /// How far the time of another operator's request may be from ours.
     pub freshness: Duration,
-    /// The most bytes of one MCP message, evidence not counted.
+    /// The most bytes of one message or body, evidence not counted.
     pub message_bytes: usize,
     /// After how long a call without an answer is given up.
     pub call_limit: Duration,
+    /// How long a request waits for its evidence where a contract asks for it before the call.
+    pub evidence_limit: Duration,
+    /// How long starting waits for counterparties to say which of our records they hold.
+    pub counterparty_limit: Duration,
+    /// How often manifests are fetched again; a revocation takes effect within this time.
+    pub manifest_interval: Duration,
     /// Web origins that may use the gateway, beside its own address.
     pub origins: Vec<String>,
 }
@@ -154,8 +176,23 @@ pub struct Server {
     pub name: ServerName,
     /// Between whom its calls travel.
     pub direction: Direction,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// How it is reached.
     pub upstream: Upstream,
+    /// Whether its calls need a contract even if the operators never agreed on one.
+    pub contract_required: bool,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The Model Context Protocol.
+    Mcp,
+    /// HTTP, as any API does.
+    Http,
+    /// A2A, over JSON-RPC.
+    A2a,
 }
 
 /// How a server is reached.
@@ -211,6 +248,15 @@ impl Config {
             .ok_or_else(|| GatewayError::UnknownServer {
                 name: name.to_owned(),
             })
+    }
+
+    /// The servers whose calls need a contract even if the operators never agreed on one.
+    pub fn contract_required(&self) -> BTreeSet<ServerName> {
+        let servers = self.servers.iter();
+        servers
+            .filter(|server| server.contract_required)
+            .map(|server| server.name.clone())
+            .collect()
     }
 
     /// The address of the exchange API, as it goes into the manifest.

@@ -1,8 +1,9 @@
 //! The value of the evidence member: an [`Envelope`] as JSON.
 //!
-//! `{"records":["<base64>",…],"salt":"<base64 of 16 bytes>","disclosures":["<base64>",…]}`, without
-//! white space, base64 of the standard alphabet with padding. Reading is strict: exactly these
-//! members, the last two optional, nothing twice, no bits left over. Spec: mcp §3.
+//! `{"records":["<base64>",…],"salt":"<base64 of 16 bytes>","disclosures":["<base64>",…],
+//! "receipt":"<base64>"}`, without white space, base64 of the standard alphabet with padding. Reading
+//! is strict: exactly these members, the last three optional, nothing twice, no bits left over.
+//! Spec: mcp §3.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -52,6 +53,11 @@ pub fn encode(envelope: &Envelope) -> Vec<u8> {
     }
     if !envelope.disclosures.is_empty() {
         out.push(']');
+    }
+    if let Some(receipt) = &envelope.receipt {
+        out.push_str(",\"receipt\":\"");
+        STANDARD.encode_string(receipt, &mut out);
+        out.push('"');
     }
     out.push('}');
     out.into_bytes()
@@ -106,10 +112,18 @@ pub fn decode(value: &[u8]) -> Result<Envelope, EvidenceError> {
             .map(|text| disclosure(text))
             .collect::<Result<_, _>>()?,
     };
+    let receipt = members
+        .receipt
+        .map(|text| match STANDARD.decode(text) {
+            Ok(receipt) if !receipt.is_empty() => Ok(receipt),
+            _ => Err(EvidenceError("the receipt is not strict base64".into())),
+        })
+        .transpose()?;
     Ok(Envelope {
         records,
         salt,
         disclosures,
+        receipt,
     })
 }
 
@@ -128,6 +142,8 @@ struct Members {
     salt: Option<String>,
     #[serde(default, deserialize_with = "present")]
     disclosures: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    receipt: Option<String>,
 }
 
 /// A member that may be missing but not null.
@@ -152,6 +168,7 @@ mod tests {
                 salt: Salt::from_bytes([0; 16]),
                 content: b"s".to_vec(),
             }],
+            receipt: Some(vec![0xa1, 0x00]),
         }
     }
 
@@ -160,7 +177,7 @@ mod tests {
         let encoded = encode(&envelope());
         assert_eq!(
             encoded,
-            br#"{"records":["/wAQ",""],"salt":"BwcHBwcHBwcHBwcHBwcHBw==","disclosures":["g1AAAAAAAAAAAAAAAAAAAAAAQXMW"]}"#
+            br#"{"records":["/wAQ",""],"salt":"BwcHBwcHBwcHBwcHBwcHBw==","disclosures":["g1AAAAAAAAAAAAAAAAAAAAAAQXMW"],"receipt":"oQA="}"#
         );
         assert_eq!(decode(&encoded), Ok(envelope()));
         let bare = Envelope::default();
@@ -184,6 +201,9 @@ mod tests {
             r#"{"records":[],"salt":"BwcHBwcHBwcHBwcHBwcHBwcH"}"#,
             r#"{"records":[],"disclosures":[]}"#,
             r#"{"records":[],"disclosures":null}"#,
+            r#"{"records":[],"receipt":null}"#,
+            r#"{"records":[],"receipt":""}"#,
+            r#"{"records":[],"receipt":"oQA"}"#,
             r#"{"records":[],"disclosures":["g1AAAAAAAAAAAAAAAAAAAAAAQXMWFg=="]}"#,
             r#"{"records":[],"more":1}"#,
             r#"{"records":[],"records":[]}"#,

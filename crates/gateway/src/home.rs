@@ -7,9 +7,12 @@
 //! | `manifests/<version>.manifest`, `.tlog-proof` | our manifests, and that they are logged |
 //! | `peers/<operator>/<version>.manifest`, `.tlog-proof` | those of other operators |
 //! | `policy/` | the policy set and its schema |
-//! | `journal.sqlite` | the journal; made by `init`, never by a gateway |
+//! | `journal.sqlite`, `journal.sqlite.mark` | the journal and its mark; made by `init`, never by a gateway |
+//! | `journals/<key>/` | the journals of retired streams; links to the homes of further enforcers |
+//! | `rotation/` | what a rotation has made that is not finished |
 //! | `trust` | the trust file |
 //! | `lock` | held by the process that writes the journal |
+//! | `control.sock` | where a running gateway does what commands ask, mode 0600 |
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -73,6 +76,49 @@ impl Home {
             .join(counterfoil_enforcer::journal::FILE_NAME)
     }
 
+    /// The directory of the journals of retired streams, each in a directory named by its key, and
+    /// of links to the homes of further enforcers.
+    pub fn journals(&self) -> PathBuf {
+        self.directory.join(counterfoil_enforcer::journal::RETIRED)
+    }
+
+    /// The journals of retired streams. Those of further enforcers are not among them.
+    ///
+    /// # Errors
+    /// [`GatewayError::File`] when the directory cannot be read.
+    pub fn retired_journals(&self) -> Result<Vec<PathBuf>, GatewayError> {
+        let path = self.journals();
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(&path, &error)),
+        };
+        let mut journals = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| unreadable(&path, &error))?;
+            // Not through links.
+            let kind = entry.file_type();
+            if kind.is_ok_and(|kind| kind.is_dir()) {
+                let journal = entry.path().join(counterfoil_enforcer::journal::FILE_NAME);
+                if journal.exists() {
+                    journals.push(journal);
+                }
+            }
+        }
+        journals.sort();
+        Ok(journals)
+    }
+
+    /// What a rotation that is not finished has made.
+    pub fn rotation(&self) -> PathBuf {
+        self.directory.join("rotation")
+    }
+
+    /// The root key that is to replace the present one.
+    pub fn next_root_key(&self) -> PathBuf {
+        self.keys().join("root-next.pem")
+    }
+
     /// The directory of the policy set.
     pub fn policy(&self) -> PathBuf {
         self.directory.join("policy")
@@ -81,6 +127,11 @@ impl Home {
     /// The trust file.
     pub fn trust(&self) -> PathBuf {
         self.directory.join("trust")
+    }
+
+    /// The socket of a running gateway.
+    pub fn control_socket(&self) -> PathBuf {
+        self.directory.join("control.sock")
     }
 
     /// The directory of our manifests.

@@ -10,16 +10,20 @@
 //! | [`evidence`] | records on the wire |
 //! | [`proxy`] | what happens to a message, whatever transport it came by |
 //! | [`config`], [`home`] | the configuration and the operator home |
+//! | [`control`] | what a person asks of a running gateway |
 //! | [`exchange`] | the API between operators |
 //! | [`serve`] | the HTTP listener |
 //! | [`stdio`] | messages over pipes |
 
+mod a2a;
 pub mod config;
+pub mod control;
 mod error;
 pub mod evidence;
 pub mod exchange;
 pub mod home;
 mod http;
+mod http_api;
 pub mod message;
 pub mod proxy;
 pub mod serve;

@@ -1,4 +1,4 @@
-//! The listener: MCP and the exchange API on one address.
+//! The listener: MCP, HTTP APIs, A2A agents and the exchange API on one address.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,10 +12,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::a2a;
 use crate::config::Config;
 use crate::error::GatewayError;
-use crate::exchange::{self, Errands, Exchange};
-use crate::http::{self, Service};
+use crate::exchange::{self, Errands, Exchange, Pushed};
+use crate::http::{self, Addresses, Service};
+use crate::http_api::{self, Api};
 use crate::proxy::Gate;
 
 /// How long calls in flight may take when the gateway is told to stop.
@@ -62,14 +64,27 @@ impl Gateway {
             .enforcer()
             .map(|enforcer| Errands::start(enforcer.clone()).0);
         let enforcer = gate.enforcer().cloned();
-        let service = Arc::new(Service::new(config, gate, errands, address.port())?);
-        let mut router = http::router(Arc::clone(&service));
+        let addresses = Addresses::new(&config.gateway, address.port());
+        let pushed = Pushed::default();
+        let api = Api::new(
+            config,
+            gate.clone(),
+            errands.clone(),
+            addresses.clone(),
+            pushed.clone(),
+        )?;
+        let others = a2a::Service::new(config, gate.clone(), errands.clone(), addresses.clone())?;
+        let service = Arc::new(Service::new(config, gate, errands, addresses.clone())?);
+        let mut router = http::router(Arc::clone(&service))
+            .merge(http_api::router(Arc::new(api)))
+            .merge(a2a::router(Arc::new(others)));
         if let (Some(enforcer), Some(manifests)) = (enforcer, manifests) {
             router = router.merge(exchange::router(Arc::new(Exchange::new(
                 enforcer,
                 manifests.to_owned(),
-                service.addresses().clone(),
+                addresses,
                 config.gateway.freshness,
+                pushed,
             ))));
         }
         Ok(Self {

@@ -171,6 +171,14 @@ pub enum Refusal {
         /// Size of the published checkpoint.
         size: u64,
     },
+    /// 404: no tree of this size is published yet.
+    #[error("no tree of size `{size}` is published, only up to `{published}`")]
+    NotPublished {
+        /// The size asked for.
+        size: u64,
+        /// Size of the published checkpoint.
+        published: u64,
+    },
     /// 409: not the next batch of its stream.
     #[error("batch `{batch}` is not the next of its stream, `{expected}` is")]
     NotNextBatch {
@@ -249,6 +257,7 @@ impl Refusal {
             Self::KeyTaken { .. } => "key_taken",
             Self::NotFound(_) => "not_found",
             Self::NotCovered { .. } => "not_covered",
+            Self::NotPublished { .. } => "not_published",
             Self::NotNextBatch { .. } => "not_next_batch",
             Self::ChainBroken { .. } => "chain_broken",
             Self::NotNextVersion { .. } => "not_next_version",
@@ -272,7 +281,7 @@ impl Refusal {
             Self::Malformed(_) | Self::Request(_) | Self::NoWitnesses => 400,
             Self::Unauthorized => 401,
             Self::OperatorUnknown(_) | Self::Forbidden(_) | Self::KeyTaken { .. } => 403,
-            Self::NotFound(_) | Self::NotCovered { .. } => 404,
+            Self::NotFound(_) | Self::NotCovered { .. } | Self::NotPublished { .. } => 404,
             Self::NotNextBatch { .. } | Self::ChainBroken { .. } | Self::NotNextVersion { .. } => {
                 409
             }

@@ -56,8 +56,9 @@ pub(crate) async fn ask(node: &Arc<Node>, witness: &Witness) -> Option<String> {
             witness.name, own.size
         ));
     }
-    let node = Arc::clone(node);
-    let root = tokio::task::spawn_blocking(move || root_at(&node.store, size, own.size)).await;
+    let root = node
+        .blocking(move |node| root_at(&node.store, size, own.size))
+        .await;
     match root {
         Ok(Ok(root)) if root == shown.head.root => None,
         Ok(Ok(_)) => Some(format!(
@@ -65,8 +66,9 @@ pub(crate) async fn ask(node: &Arc<Node>, witness: &Witness) -> Option<String> {
              root than the log's tree",
             witness.name
         )),
-        Ok(Err(error)) => Some(format!("the tree at size `{size}` cannot be read: {error}")),
-        Err(error) => Some(format!("the tree at size `{size}` cannot be read: {error}")),
+        Ok(Err(error)) | Err(error) => {
+            Some(format!("the tree at size `{size}` cannot be read: {error}"))
+        }
     }
 }
 

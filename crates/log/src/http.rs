@@ -36,7 +36,7 @@ use crate::{
     lock::SignedHead,
     node::{FailOnPanic, Node},
     pool::{Place, internal},
-    publish, read,
+    publish, read, scrapi,
     sequencer::Sequencer,
     store::{self, FileStore},
     witnesses::{self, Witness},
@@ -156,6 +156,9 @@ impl Server {
             // Ends when the pool is empty.
             let _ = tokio::task::spawn_blocking(move || sequencer.join()).await;
         }
+        // Of what was given up, some may still be at its file. The directory is free after this.
+        node.blocking.close();
+        node.blocking.wait().await;
         node.failure().map_or(Ok(()), Err)
     }
 }
@@ -204,12 +207,14 @@ fn router(node: Arc<Node>) -> Router {
         .route("/add", post(add))
         .route("/v1/entries", post(entries))
         .route("/v1/operators", post(operators))
+        .merge(scrapi::writing())
         .route_layer(middleware::from_fn_with_state(places, door::enter))
         .route("/checkpoint", get(checkpoint))
         .route("/tile/{*path}", get(tile))
         .route("/v1/proof", get(proof))
         .route("/v1/operators/{name}", get(operator))
         .route("/v1/streams/{kid}", get(stream))
+        .merge(scrapi::reading())
         .with_state(node)
 }
 
@@ -262,7 +267,7 @@ async fn checkpoint(State(node): Shared) -> Result<Response, Refusal> {
 async fn tile(State(node): Shared, UrlPath(path): UrlPath<String>) -> Result<Response, Refusal> {
     let resource =
         ResourcePath::parse(&format!("tile/{path}")).map_err(|_| Refusal::NotFound("tile"))?;
-    let found = blocking(move || match resource {
+    let found = blocking(&node, move |node| match resource {
         ResourcePath::Tile(id) => store::tile(&node.store, id).map_err(internal),
         ResourcePath::Bundle(id) => store::bundle(&node.store, id).map_err(internal),
     });
@@ -345,7 +350,7 @@ async fn operator(
     if limit == 0 || limit > LIST_LIMIT {
         return Err(Refusal::Request(format!("the limit is 1 to {LIST_LIMIT}")));
     }
-    let rows = blocking(move || {
+    let rows = blocking(&node, move |node| {
         let reader = node.reader();
         let rows = reader.manifests_of(&name, from, limit).map_err(internal)?;
         // Nothing after the last version is an answer, an operator that is not there is not.
@@ -369,7 +374,10 @@ async fn operator(
 
 async fn stream(State(node): Shared, UrlPath(kid): UrlPath<String>) -> Result<Response, Refusal> {
     let kid = KeyThumbprint::from_hex(&kid).map_err(|error| Refusal::Request(error.to_string()))?;
-    let row = blocking(move || node.reader().stream(&kid).map_err(internal)).await?;
+    let row = blocking(&node, move |node| {
+        node.reader().stream(&kid).map_err(internal)
+    })
+    .await?;
     let row = row.ok_or(Refusal::NotFound("stream"))?;
     let answer = json!({
         "operator": row.operator,
@@ -402,7 +410,7 @@ async fn submit(
 }
 
 /// Once a fork is suspected only what was published before is shown.
-fn check_shown(node: &Node, size: u64) -> Result<(), Refusal> {
+pub(crate) fn check_shown(node: &Node, size: u64) -> Result<(), Refusal> {
     let Some(reason) = node.fork.borrow().clone() else {
         return Ok(());
     };
@@ -415,14 +423,13 @@ fn check_shown(node: &Node, size: u64) -> Result<(), Refusal> {
 }
 
 /// Has an entry logged, or finds that it is. Returns its index.
-async fn take_in(
+pub(crate) async fn take_in(
     node: &Arc<Node>,
     content: Vec<u8>,
     token: bool,
     deadline: Instant,
 ) -> Result<u64, Refusal> {
-    let shared = Arc::clone(node);
-    match blocking(move || shared.pool.submit(content, token)).await? {
+    match blocking(node, move |node| node.pool.submit(content, token)).await? {
         Place::Logged(index) => Ok(index),
         Place::Pooled(logged) => match tokio::time::timeout_at(deadline, logged).await {
             Ok(Ok(index)) => Ok(index),
@@ -435,7 +442,7 @@ async fn take_in(
 }
 
 /// Waits for a checkpoint that covers an entry.
-async fn covering(
+pub(crate) async fn covering(
     node: &Node,
     checkpoints: &watch::Sender<Option<SignedHead>>,
     index: u64,
@@ -470,17 +477,18 @@ async fn inclusion(
     index: u64,
     covering: SignedHead,
 ) -> Result<Response, Refusal> {
-    let shared = Arc::clone(node);
-    let found =
-        blocking(move || read::inclusion(&shared.store, index, &covering).map_err(internal));
+    let found = blocking(node, move |node| {
+        read::inclusion(&node.store, index, &covering).map_err(internal)
+    });
     Ok(([(CONTENT_TYPE, PLAIN)], found.await?.to_string()).into_response())
 }
 
-/// Runs what reads files or the database on a thread that may block.
-async fn blocking<T: Send + 'static>(
-    task: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+/// As [`Node::blocking`], for a request.
+pub(crate) async fn blocking<T: Send + 'static>(
+    node: &Arc<Node>,
+    task: impl FnOnce(&Arc<Node>) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(task)
+    node.blocking(task)
         .await
-        .unwrap_or_else(|error| Err(Refusal::Internal(error.to_string())))
+        .unwrap_or_else(|error| Err(internal(error)))
 }

@@ -37,6 +37,7 @@ mod publish;
 mod read;
 mod refuse;
 mod registry;
+mod scrapi;
 mod sequencer;
 mod staged;
 mod store;

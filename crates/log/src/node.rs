@@ -11,13 +11,14 @@ use counterfoil_durable::{
     file::{self, Access},
     lock::DirectoryLock,
 };
-use counterfoil_protocol::numbers::UnixMillis;
+use counterfoil_protocol::{keys::SigningKey, numbers::UnixMillis, stock::LogSigner};
 use counterfoil_tlog::{
     note::{Note, VerifierKey},
     policy::Policy,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
+use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -52,6 +53,8 @@ pub fn system_clock() -> UnixMillis {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) key: VerifierKey,
+    /// Signs roots as COSE receipts, with the same key.
+    pub(crate) stock: LogSigner,
     pub(crate) policy: Policy,
     pub(crate) limits: Limits,
     pub(crate) store: FileStore,
@@ -70,6 +73,8 @@ pub(crate) struct Node {
     pub(crate) fork: watch::Sender<Option<String>>,
     /// True once the process is ending.
     pub(crate) stopping: watch::Sender<bool>,
+    /// What reads or writes files, also what nobody waits for any more.
+    pub(crate) blocking: TaskTracker,
     token: Zeroizing<String>,
     reader: Mutex<Reader>,
     clock: Clock,
@@ -89,6 +94,9 @@ impl Node {
         let lock = DirectoryLock::acquire(directory)?;
         let signer = read_key(directory)?;
         let key = signer.verifier().clone();
+        let stock = SigningKey::from_seed(&signer.seed())
+            .map(|signing| LogSigner::new(key.name().as_str().to_owned(), signing))
+            .map_err(|failure| Error::System(failure.to_string()))?;
         let policy = config.read_policy(directory, &key)?;
         let token = read_token(directory)?;
         let store = FileStore::new(directory);
@@ -117,6 +125,7 @@ impl Node {
         let pool = Pool::new(registry, reader, size, published_size, pool_limits);
         let node = Self {
             key,
+            stock,
             // The empty tree is a prefix of every other: there is nothing to confirm.
             confirmed: watch::Sender::new(size == 0 || !policy.needs_witnesses()),
             fork: watch::Sender::new(None),
@@ -128,6 +137,7 @@ impl Node {
             pool,
             signed: watch::Sender::new(signed),
             stopping: watch::Sender::new(false),
+            blocking: TaskTracker::new(),
             token,
             reader: Mutex::new(Reader::open(directory)?),
             clock,
@@ -136,6 +146,16 @@ impl Node {
             _directory: lock,
         };
         Ok((Arc::new(node), sequencer))
+    }
+
+    /// Runs what reads files or the database on a thread that may block.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        task: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let node = Arc::clone(self);
+        let task = self.blocking.spawn_blocking(move || task(&node));
+        task.await.map_err(|error| Error::System(error.to_string()))
     }
 
     /// Starts the thread that sequences what is pooled.

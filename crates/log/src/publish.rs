@@ -122,10 +122,8 @@ fn add(note: &Note, cosigned: &Cosigned) -> Result<Note, Error> {
 }
 
 async fn publish(node: &Arc<Node>, next: SignedHead) -> Result<(), Error> {
-    let shared = Arc::clone(node);
     let size = next.head.size;
-    let task = tokio::task::spawn_blocking(move || shared.publish(next)).await;
-    task.map_err(|error| Error::System(error.to_string()))??;
+    node.blocking(move |node| node.publish(next)).await??;
     tracing::debug!(size, "published");
     Ok(())
 }

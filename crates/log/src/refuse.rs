@@ -1,7 +1,5 @@
 //! A refusal as an HTTP answer.
 
-use std::time::Duration;
-
 use axum::{
     Json,
     http::{StatusCode, header::RETRY_AFTER},
@@ -15,12 +13,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status =
             StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let detail = match &self {
-            // What it is stands in the log's own output; strangers have no use for it.
-            Self::Internal(_) => "the log has a fault".to_owned(),
-            other => other.to_string(),
-        };
-        let mut body = json!({ "code": self.code(), "detail": detail });
+        let mut body = json!({ "code": self.code(), "detail": self.shown() });
         let extra = match &self {
             Self::NotNextBatch { expected, .. } => Some(("expected_batch", *expected)),
             Self::NotNextVersion { expected, .. } => Some(("expected_version", *expected)),
@@ -31,20 +24,32 @@ impl IntoResponse for Refusal {
             object.insert(name.to_owned(), value.into());
         }
         let response = (status, Json(body));
-        // A suspected fork does not go away by itself.
-        let passing = !matches!(self, Self::ForkSuspected(_));
-        if status == StatusCode::SERVICE_UNAVAILABLE && passing {
-            ([(RETRY_AFTER, retry_after(&self).as_secs())], response).into_response()
-        } else {
-            response.into_response()
+        match self.retry_after() {
+            Some(seconds) => ([(RETRY_AFTER, seconds)], response).into_response(),
+            None => response.into_response(),
         }
     }
 }
 
-fn retry_after(refusal: &Refusal) -> Duration {
-    Duration::from_secs(match refusal {
-        Refusal::Busy | Refusal::PoolFull => 1,
-        Refusal::BacklogFull => 5,
-        _ => 30,
-    })
+impl Refusal {
+    /// Why, as strangers are told.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            // What it is stands in the log's own output; strangers have no use for it.
+            Self::Internal(_) => "the log has a fault".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    /// After how many seconds to try again, if what is wrong passes by itself.
+    pub(crate) const fn retry_after(&self) -> Option<u64> {
+        match self {
+            // A suspected fork does not go away by itself.
+            Self::ForkSuspected(_) => None,
+            Self::Busy | Self::PoolFull => Some(1),
+            Self::BacklogFull => Some(5),
+            other if other.status() == 503 => Some(30),
+            _ => None,
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Registry {
 #[derive(Clone, Debug)]
 struct Stream {
     operator: OperatorName,
+    key: PublicKey,
     batches: u64,
     records: u64,
     last: Option<CommitmentDigest>,
@@ -77,18 +78,27 @@ impl Registry {
         self.operators.contains_key(operator)
     }
 
-    /// The key that may sign for an operator now.
+    /// The key that may sign commitments of an operator: one that any of its manifests lists, and
+    /// that the newest does not revoke. A retired key's last batches may come after the manifest
+    /// that leaves it out. Spec: manifests §1.
     pub(crate) fn enforcer(
         &self,
         operator: &OperatorName,
         kid: KeyThumbprint,
     ) -> Result<&PublicKey, Refusal> {
-        self.operators
+        let newest = self
+            .operators
             .get(operator)
             .ok_or_else(|| Refusal::OperatorUnknown(operator.to_string()))?
-            .manifest()
-            .enforcer(kid)
-            .map_err(Refusal::Forbidden)
+            .manifest();
+        let retired = self
+            .streams
+            .get(&kid)
+            .filter(|stream| stream.operator == *operator && !newest.revoked.contains(&kid));
+        match retired {
+            Some(stream) => Ok(&stream.key),
+            None => newest.enforcer(kid).map_err(Refusal::Forbidden),
+        }
     }
 
     /// Whether a commitment is the next batch of its stream.
@@ -177,6 +187,7 @@ impl Registry {
                 .entry(key.thumbprint())
                 .or_insert_with(|| Stream {
                     operator: operator.clone(),
+                    key: key.clone(),
                     batches: 0,
                     records: 0,
                     last: None,

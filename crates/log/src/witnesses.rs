@@ -262,16 +262,17 @@ async fn submit(
 /// only, because witnesses limit the size of requests.
 async fn request(node: &Arc<Node>, old: u64, target: &SignedHead) -> Result<String, Trouble> {
     let failed = |reason: String| Trouble::NoProof { old, reason };
-    let (shared, new) = (Arc::clone(node), target.head);
-    let prove = move || {
+    let new = target.head;
+    let prove = move |node: &Arc<Node>| {
         let root = if old == 0 {
             EMPTY_ROOT
         } else {
-            root_at(&shared.store, old, new.size)?
+            root_at(&node.store, old, new.size)?
         };
-        consistency(&shared.store, TreeHead { size: old, root }, new)
+        consistency(&node.store, TreeHead { size: old, root }, new)
     };
-    let proof = tokio::task::spawn_blocking(prove)
+    let proof = node
+        .blocking(prove)
         .await
         .map_err(|error| failed(error.to_string()))?
         .map_err(|error| failed(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! One evaluation: input, Cedar request, verdict. Whatever goes wrong is a deny.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use cedar_policy::{
     AuthorizationError, Context, Decision, Entities, Entity, EntityId, EntityUid, Request,
@@ -13,10 +14,14 @@ use counterfoil_protocol::names::{PolicyId, ReasonCode};
 use counterfoil_protocol::numbers::Amount;
 
 use crate::arguments::shorten;
+use crate::http;
 use crate::json::Json;
 use crate::rules::Rule;
 use crate::schema::{TOOL_VERB, is_verb};
 use crate::set::{Action, PolicySet};
+
+/// What the admission policies of a contract are called in errors.
+const ADMISSION_NAME: &str = "admission.cedar";
 
 /// The reason codes that do not come from a policy, checked once at load.
 #[derive(Debug)]
@@ -76,11 +81,23 @@ impl Policy for PolicySet {
     fn digest(&self) -> ContentDigest {
         self.set_digest()
     }
+
+    fn admission(&self, text: &str) -> Result<Arc<dyn Policy>, String> {
+        match self.with_policies(ADMISSION_NAME, text) {
+            Ok(set) => Ok(Arc::new(set)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
 }
 
 impl PolicySet {
     fn find_action(&self, input: &EvaluationInput<'_>) -> Result<&Action, Refusal<'_>> {
         let (verb, tool) = (input.verb.as_str(), input.tool.as_str());
+        if http::is_method(verb)
+            && let Some(action) = http::find(self.actions.iter(), verb, tool)
+        {
+            return Ok(action);
+        }
         let (name, in_its_class) = if verb == TOOL_VERB {
             (tool, !is_verb(tool))
         } else {
@@ -232,7 +249,9 @@ fn context(action: &Action, input: &EvaluationInput<'_>) -> Result<Context, Refu
             "the call's arguments are not one strict JSON value: {error}"
         ))
     })?;
-    let shown = if input.verb.as_str() == TOOL_VERB {
+    let shown = if action.is_route {
+        http::shown(json)
+    } else if input.verb.as_str() == TOOL_VERB {
         json
     } else {
         let name = Json::Text(input.tool.as_str().to_owned());

@@ -24,13 +24,19 @@
 //!   that two operators' agents of one name are never confused.
 //! - `resource` is `Server::"<server>"`.
 //! - `action` is the tool's name for `tools/call`, and the verb itself for every other verb. **An
-//!   action with a `/` in its name is a verb, any other is a tool**: a tool whose name contains a
-//!   `/` cannot be declared and is denied, as is a verb without one. So neither can pass for the
-//!   other.
+//!   action with a `/` in its name, or with the name of a method of HTTP, is a verb, any other is a
+//!   tool**: a tool whose name contains a `/` cannot be declared and is denied, as is another verb
+//!   without one. So neither can pass for the other.
+//! - A request to an HTTP API is the action of its method and path, such as `"POST /refunds/*"`,
+//!   where `*` stands for any run of characters; of several that match it is the one with the
+//!   longest name. Where none matches, it is the action of its method, such as `GET`.
 //! - `context.arguments` are a tool's arguments, of exactly the declared types: a call with a
 //!   missing, mistyped or undeclared argument is denied, because a policy could not judge it. For
-//!   other verbs it is `{ name: String }`: the name of the prompt or the address of the resource.
-//!   What else such a call carries is not shown to the policy.
+//!   other verbs it is `{ name: String }`: the name of the prompt, the address of the resource, or
+//!   the path. What else such a call carries is not shown to the policy.
+//! - For an action by method and path it is what the request consists of: `path: String`, and as
+//!   far as they are declared, `query?: String`, `body?`, which is JSON, and for any other body
+//!   `body_sha256?: String` and `body_bytes?: Long`. A request with what is not declared is denied.
 //! - `context.call` is `{ counterparty?: String, now: Long }`.
 //!
 //! # Annotations
@@ -57,6 +63,7 @@
 mod arguments;
 mod error;
 mod evaluate;
+mod http;
 mod json;
 mod rules;
 mod sample;

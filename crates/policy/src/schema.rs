@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::arguments::{MemberType, ValueType};
 use crate::error::{PolicyError, cedar_detail, cedar_offset};
+use crate::http;
 use crate::json::is_reserved_name;
 use crate::sources::SourceFile;
 use crate::statements::Statement;
@@ -24,7 +25,7 @@ pub(crate) const TOOL_VERB: &str = "tools/call";
 
 /// Whether an action of this name stands for a verb. All others stand for tools.
 pub(crate) fn is_verb(action: &str) -> bool {
-    action.contains('/')
+    action.contains('/') || http::is_method(action)
 }
 
 /// A schema as loaded.
@@ -144,8 +145,18 @@ impl Types<'_> {
         }
         let arguments = self.value_type(arguments, "arguments")?;
         match &arguments {
+            ValueType::Record(members) if http::path_pattern(name).is_some() => {
+                if members.get("path") == Some(&required_text()) {
+                    Ok(Some(arguments))
+                } else {
+                    Err(
+                        "is a request to an HTTP API, so its arguments must have `path: String`"
+                            .to_owned(),
+                    )
+                }
+            }
             ValueType::Record(members) if is_verb(name) && !is_name_alone(members) => Err(
-                "has a `/` in its name, so it is a verb and not a tool: its arguments must be \
+                "has the name of a verb and not of a tool: its arguments must be \
                  `{ name: String }`"
                     .to_owned(),
             ),
@@ -219,11 +230,14 @@ fn names(list: &Value) -> Vec<&str> {
 }
 
 fn is_name_alone(members: &BTreeMap<String, MemberType>) -> bool {
-    let name = MemberType {
+    members.len() == 1 && members.get("name") == Some(&required_text())
+}
+
+const fn required_text() -> MemberType {
+    MemberType {
         value: ValueType::Text,
         required: true,
-    };
-    members.len() == 1 && members.get("name") == Some(&name)
+    }
 }
 
 #[cfg(test)]
@@ -389,6 +403,12 @@ mod tests {
                 action("\"tools/call\"", context),
                 "1:8",
                 "would never be asked for",
+            ),
+            (action("GET", context), "1:8", "must be `{ name: String }`"),
+            (
+                action("\"POST /refunds/*\"", context),
+                "1:8",
+                "must have `path: String`",
             ),
             (
                 action("\"resources/read\"", context),

@@ -14,6 +14,7 @@ use counterfoil_protocol::names::PolicyId;
 use crate::arguments::ValueType;
 use crate::error::PolicyError;
 use crate::evaluate::ReasonCodes;
+use crate::http;
 use crate::rules::{self, Rule};
 use crate::schema::{LoadedSchema, is_verb};
 use crate::sources::Sources;
@@ -36,6 +37,8 @@ pub struct PolicySet {
 pub(crate) struct Action {
     pub(crate) uid: EntityUid,
     pub(crate) arguments: ValueType,
+    /// Whether it is a request to an HTTP API by method and path.
+    pub(crate) is_route: bool,
     /// The policies whose scope includes the action.
     pub(crate) policies: CedarSet,
     /// The action and the groups it is in.
@@ -64,6 +67,15 @@ impl PolicySet {
     /// As [`PolicySet::load`]; every file must be part of a policy set.
     pub fn from_sources(files: Vec<(String, Vec<u8>)>) -> Result<Self, PolicyError> {
         Self::new(Sources::new(files)?)
+    }
+
+    /// A set of other policies over the same schema.
+    pub(crate) fn with_policies(&self, name: &str, text: &str) -> Result<Self, PolicyError> {
+        let schema = self.sources.schema()?;
+        Self::from_sources(vec![
+            (schema.name.to_owned(), schema.text.as_bytes().to_vec()),
+            (name.to_owned(), text.as_bytes().to_vec()),
+        ])
     }
 
     /// The files it was loaded from, sorted by the bytes of their names. Loaded again with
@@ -116,6 +128,7 @@ impl PolicySet {
                 .filter(|rule| applies(&rule.cedar.action_constraint(), &uid, &groups))
                 .map(|rule| rule.cedar.clone());
             let policies = CedarSet::from_policies(policies).map_err(internal)?;
+            let is_route = http::path_pattern(&name).is_some();
             let own = groups.into_iter().chain([&uid]);
             let own = own.filter_map(|uid| all_actions.get(uid)).cloned();
             let hierarchy = Entities::from_entities(own, None).map_err(internal)?;
@@ -124,6 +137,7 @@ impl PolicySet {
                 Action {
                     uid,
                     arguments,
+                    is_route,
                     policies,
                     hierarchy,
                 },

@@ -7,18 +7,19 @@
 //!
 //! Spec: batches §3.
 
+use ciborium::Value;
 use counterfoil_tlog::tree::Hash;
 
 use crate::batch::MAX_RECORDS;
 use crate::cbor::Encoder;
 use crate::cbor::Fields;
 use crate::cbor::fields::{fixed, nullable, unsigned};
-use crate::cose::{Header, ObjectType, Unsigned, Unverified};
+use crate::cose::{ALGORITHM_ED25519, Header, ObjectType, Unsigned, Unverified};
 use crate::digest::{CommitmentDigest, KeyThumbprint};
 use crate::failure::{Failure, FailureCode};
 use crate::keys::{PublicKey, SigningKey};
 use crate::names::OperatorName;
-use crate::numbers::{BatchNumber, Sequence, UnixMillis};
+use crate::numbers::{BatchNumber, Sequence, UnixMillis, UnixSeconds};
 use crate::record::Beacon;
 
 /// The content of a commitment.
@@ -51,7 +52,7 @@ impl Commitment {
             issued_at: self.sealed.seconds(),
             kid: key.public().thumbprint(),
         };
-        let protected = header.encode(Some(&|encoder| self.encode_header(encoder)));
+        let protected = self.protected(&header, ALGORITHM_ED25519);
         Unsigned::new(protected, self.root.as_bytes().to_vec()).sign(key)
     }
 
@@ -70,6 +71,44 @@ impl Commitment {
                 ),
             )),
         }
+    }
+
+    /// The protected header with one of the algorithm numbers of a COSE receipt.
+    pub(crate) fn protected(&self, header: &Header, algorithm: i64) -> Vec<u8> {
+        header.encode_with(algorithm, Some(&|encoder| self.encode_header(encoder)))
+    }
+
+    /// Reads the batch header of a commitment to `root`.
+    pub(crate) fn decode(
+        header: Value,
+        root: Hash,
+        issued_at: UnixSeconds,
+    ) -> Result<Self, Failure> {
+        let mut fields = Fields::of(header, "the batch header")?;
+        let commitment = Self {
+            number: BatchNumber::new(unsigned(&fields.required(1)?, "batch number")?),
+            first: Sequence::new(unsigned(&fields.required(2)?, "first sequence")?),
+            count: count(&fields.required(3)?)?,
+            previous: nullable(fields.required(4)?)
+                .map(|value| fixed(&value, "previous commitment").map(CommitmentDigest::from_bytes))
+                .transpose()?,
+            opened: UnixMillis::new(unsigned(&fields.required(5)?, "opening time")?),
+            sealed: UnixMillis::new(unsigned(&fields.required(6)?, "sealing time")?),
+            beacon: fields
+                .optional(7)
+                .map(crate::record::decode_beacon)
+                .transpose()?,
+            root,
+        };
+        fields.finish()?;
+        check_ranges(&commitment)?;
+        if commitment.sealed.seconds() != issued_at {
+            return Err(Failure::new(
+                FailureCode::RecordTimeMismatch,
+                "iat is not the sealing time in whole seconds",
+            ));
+        }
+        Ok(commitment)
     }
 
     fn encode_header(&self, encoder: &mut Encoder) {
@@ -109,31 +148,9 @@ impl UnverifiedCommitment {
                 "the payload is not a root of 32 bytes",
             )
         })?;
-        let header = object.batch.take().unwrap_or(ciborium::Value::Null);
-        let mut fields = Fields::of(header, "the batch header")?;
-        let commitment = Commitment {
-            number: BatchNumber::new(unsigned(&fields.required(1)?, "batch number")?),
-            first: Sequence::new(unsigned(&fields.required(2)?, "first sequence")?),
-            count: unsigned(&fields.required(3)?, "record count")?,
-            previous: nullable(fields.required(4)?)
-                .map(|value| fixed(&value, "previous commitment").map(CommitmentDigest::from_bytes))
-                .transpose()?,
-            opened: UnixMillis::new(unsigned(&fields.required(5)?, "opening time")?),
-            sealed: UnixMillis::new(unsigned(&fields.required(6)?, "sealing time")?),
-            beacon: fields
-                .optional(7)
-                .map(crate::record::decode_beacon)
-                .transpose()?,
-            root: Hash::from_bytes(root),
-        };
-        fields.finish()?;
-        check_ranges(&commitment)?;
-        if commitment.sealed.seconds() != object.header.issued_at {
-            return Err(Failure::new(
-                FailureCode::RecordTimeMismatch,
-                "iat is not the sealing time in whole seconds",
-            ));
-        }
+        let header = object.batch.take().unwrap_or(Value::Null);
+        let root = Hash::from_bytes(root);
+        let commitment = Commitment::decode(header, root, object.header.issued_at)?;
         Ok(Self {
             object,
             digest: CommitmentDigest::of(bytes),
@@ -149,6 +166,21 @@ impl UnverifiedCommitment {
     /// The key it claims to be signed with, which names the stream.
     pub const fn kid(&self) -> KeyThumbprint {
         self.object.header.kid
+    }
+
+    /// Its content, not to be relied on.
+    pub const fn unverified_content(&self) -> &Commitment {
+        &self.commitment
+    }
+
+    /// Its protected header with one of the algorithm numbers of a COSE receipt.
+    pub(crate) fn protected(&self, algorithm: i64) -> Vec<u8> {
+        self.commitment.protected(&self.object.header, algorithm)
+    }
+
+    /// Its signature, which nobody has checked yet.
+    pub(crate) const fn signature(&self) -> &[u8; 64] {
+        self.object.signature()
     }
 
     /// Checks the signature.
@@ -167,11 +199,19 @@ impl UnverifiedCommitment {
     }
 }
 
+fn count(value: &Value) -> Result<u64, Failure> {
+    let count = unsigned(value, "record count")?;
+    if count == 0 || count > MAX_RECORDS {
+        return Err(Failure::new(
+            FailureCode::StructureOutOfRange,
+            format!("a batch of {count} records"),
+        ));
+    }
+    Ok(count)
+}
+
 fn check_ranges(commitment: &Commitment) -> Result<(), Failure> {
     let range = |detail: String| Err(Failure::new(FailureCode::StructureOutOfRange, detail));
-    if commitment.count == 0 || commitment.count > MAX_RECORDS {
-        return range(format!("a batch of {} records", commitment.count));
-    }
     if commitment
         .first
         .get()

@@ -19,6 +19,8 @@ use crate::numbers::UnixSeconds;
 
 /// COSE algorithm Ed25519, fully specified (RFC 9864).
 pub const ALGORITHM_ED25519: i64 = -19;
+/// COSE algorithm EdDSA (RFC 9053), which says less: in COSE receipts for others only.
+pub const ALGORITHM_EDDSA: i64 = -8;
 /// Header parameter `vds` (RFC 9942): which verifiable data structure the payload is a root of.
 pub const LABEL_VDS: i64 = 395;
 /// `vds` value RFC9162_SHA256.
@@ -26,13 +28,13 @@ pub const VDS_RFC9162_SHA256: i64 = 1;
 /// Our private-use header parameter: the batch header of a commitment.
 pub const LABEL_BATCH: i64 = -65537;
 
-const TAG_SIGN1: u64 = 18;
-const LABEL_ALGORITHM: i64 = 1;
-const LABEL_KID: i64 = 4;
-const LABEL_CWT_CLAIMS: i64 = 15;
-const LABEL_TYPE: i64 = 16;
-const CLAIM_ISSUER: i64 = 1;
-const CLAIM_SUBJECT: i64 = 2;
+pub(crate) const TAG_SIGN1: u64 = 18;
+pub(crate) const LABEL_ALGORITHM: i64 = 1;
+pub(crate) const LABEL_KID: i64 = 4;
+pub(crate) const LABEL_CWT_CLAIMS: i64 = 15;
+pub(crate) const LABEL_TYPE: i64 = 16;
+pub(crate) const CLAIM_ISSUER: i64 = 1;
+pub(crate) const CLAIM_SUBJECT: i64 = 2;
 const CLAIM_ISSUED_AT: i64 = 6;
 
 /// The most bytes a signed object may have: what fits one log entry.
@@ -98,9 +100,18 @@ pub struct Header {
 impl Header {
     /// Encodes the protected header; `batch` writes the batch header of a commitment.
     pub(crate) fn encode(&self, batch: Option<&dyn Fn(&mut Encoder)>) -> Vec<u8> {
+        self.encode_with(ALGORITHM_ED25519, batch)
+    }
+
+    /// The same with another algorithm number, for COSE receipts.
+    pub(crate) fn encode_with(
+        &self,
+        algorithm: i64,
+        batch: Option<&dyn Fn(&mut Encoder)>,
+    ) -> Vec<u8> {
         let mut encoder = Encoder::with_capacity(256);
         encoder.map(|map| {
-            map.key(LABEL_ALGORITHM).integer(ALGORITHM_ED25519);
+            map.key(LABEL_ALGORITHM).integer(algorithm);
             map.key(LABEL_KID).bytes(self.kid.as_bytes());
             map.key(LABEL_CWT_CLAIMS).map(|claims| {
                 claims.key(CLAIM_ISSUER).text(self.issuer.as_str());
@@ -181,20 +192,20 @@ impl Unverified {
             .and_then(|parts| parts.try_into().map_err(|_| structure("not four parts")))
             .map_err(|failure| structure(failure.detail()))?;
         let [protected, unprotected, payload, signature] = parts;
+        let part = |failure: Failure| structure(failure.detail());
+        let protected = bytes(protected, "the protected header").map_err(part)?;
         if unprotected != Value::Map(Vec::new()) {
             return Err(Failure::new(
                 FailureCode::CoseHeader,
                 "the unprotected header is not an empty map",
             ));
         }
-        let part = |failure: Failure| structure(failure.detail());
-        let protected = bytes(protected, "the protected header").map_err(part)?;
         let payload = bytes(payload, "the payload").map_err(part)?;
         let signature = fixed::<64>(&signature, "the signature").map_err(part)?;
 
         let header =
             decode(&protected, &INNER).map_err(|failure| failure.at("protected header"))?;
-        let (header, batch) = parse_header(header, expected)?;
+        let (header, batch) = parse_header(header, expected, ALGORITHM_ED25519)?;
         let to_be_signed = signature_structure(&protected, &payload);
         Ok(Self {
             header,
@@ -208,6 +219,10 @@ impl Unverified {
     /// SHA-256 of the `Sig_structure`.
     pub fn id(&self) -> [u8; 32] {
         sha256(&self.to_be_signed)
+    }
+
+    pub(crate) const fn signature(&self) -> &[u8; 64] {
+        &self.signature
     }
 
     /// Checks the signature with the key that the header names.
@@ -230,7 +245,12 @@ impl Unverified {
     }
 }
 
-fn parse_header(header: Value, expected: ObjectType) -> Result<(Header, Option<Value>), Failure> {
+/// Reads the protected header of an object of the expected kind and algorithm.
+pub(crate) fn parse_header(
+    header: Value,
+    expected: ObjectType,
+    expected_algorithm: i64,
+) -> Result<(Header, Option<Value>), Failure> {
     let refuse = |what: &str| Failure::new(FailureCode::CoseHeader, what);
     let inside = |failure: Failure| match failure.code() {
         FailureCode::NameInvalid => failure,
@@ -238,10 +258,10 @@ fn parse_header(header: Value, expected: ObjectType) -> Result<(Header, Option<V
     };
     let mut labels = Fields::of(header, "the protected header").map_err(inside)?;
     let algorithm = labels.required(LABEL_ALGORITHM).map_err(inside)?;
-    if integer(&algorithm, "the algorithm").map_err(inside)? != ALGORITHM_ED25519 {
+    if integer(&algorithm, "the algorithm").map_err(inside)? != i128::from(expected_algorithm) {
         return Err(Failure::new(
             FailureCode::CoseAlgorithm,
-            "the algorithm is not Ed25519 (-19)",
+            format!("the algorithm is not {expected_algorithm}"),
         ));
     }
     let kid = fixed::<32>(&labels.required(LABEL_KID).map_err(inside)?, "kid").map_err(inside)?;
@@ -258,7 +278,7 @@ fn parse_header(header: Value, expected: ObjectType) -> Result<(Header, Option<V
     }
     let batch = if expected == ObjectType::Commitment {
         let vds = labels.required(LABEL_VDS).map_err(inside)?;
-        if integer(&vds, "vds").map_err(inside)? != VDS_RFC9162_SHA256 {
+        if integer(&vds, "vds").map_err(inside)? != VDS_RFC9162_SHA256.into() {
             return Err(refuse("vds is not RFC9162_SHA256 (1)"));
         }
         Some(labels.required(LABEL_BATCH).map_err(inside)?)
@@ -297,7 +317,7 @@ fn parse_header(header: Value, expected: ObjectType) -> Result<(Header, Option<V
 }
 
 /// RFC 9052 §4.4, with empty external data.
-fn signature_structure(protected: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(crate) fn signature_structure(protected: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut encoder = Encoder::with_capacity(protected.len() + payload.len() + 32);
     encoder
         .array(4)

@@ -6,9 +6,7 @@
 //!
 //! Spec: records §6.
 
-use ciborium::Value;
-
-use crate::cbor::fields::{array, bytes, fixed, unsigned};
+use crate::cbor::fields::{bytes, fixed, row, unsigned};
 use crate::cbor::{Encoder, Limits, decode};
 use crate::digest::{ContentDigest, Salt};
 use crate::failure::{Failure, FailureCode};
@@ -177,13 +175,7 @@ impl Disclosure {
     /// A CBOR or structure code.
     pub fn parse(encoded: &[u8]) -> Result<Self, Failure> {
         let value = decode(encoded, &Limits::untagged(MAX_CONTENT_BYTES + 64))?;
-        let parts: [Value; 3] = array(value, 3, "a disclosure")?.try_into().map_err(|_| {
-            Failure::new(
-                FailureCode::StructureWrongType,
-                "a disclosure is not three items",
-            )
-        })?;
-        let [salt, content, field] = parts;
+        let [salt, content, field] = row(value, "a disclosure")?;
         Ok(Self {
             salt: Salt::from_bytes(fixed(&salt, "a salt")?),
             content: bytes(content, "disclosed content")?,

@@ -6,7 +6,9 @@ use core::fmt;
 
 use counterfoil_tlog::ed25519::check_public_key;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes,
+};
 use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
 use zeroize::Zeroizing;
 
@@ -40,6 +42,16 @@ impl PublicKey {
     /// The 32 key bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.key.as_bytes()
+    }
+
+    /// Writes the key as a PEM `PUBLIC KEY`, as others' tools read it.
+    ///
+    /// # Errors
+    /// [`FailureCode::KeyInvalid`] when it cannot be encoded, which does not happen.
+    pub fn to_pem(&self) -> Result<String, Failure> {
+        self.key
+            .to_public_key_pem(LineEnding::LF)
+            .map_err(|_| Failure::new(FailureCode::KeyInvalid, "the key cannot be encoded"))
     }
 
     /// The RFC 9679 thumbprint, used as `kid`.

@@ -34,6 +34,7 @@ pub mod presentation;
 pub mod receipt;
 pub mod reconcile;
 pub mod record;
+pub mod stock;
 pub mod trust;
 pub mod verify;
 

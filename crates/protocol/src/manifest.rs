@@ -5,6 +5,8 @@
 //!
 //! Spec: manifests §1.
 
+use std::collections::BTreeSet;
+
 use ciborium::Value;
 
 use crate::cbor::fields::{array, fixed, nullable, text, unsigned};
@@ -38,7 +40,8 @@ pub struct Manifest {
     pub enforcers: Vec<PublicKey>,
     /// Where the operator's exchange API is, if it has one.
     pub exchange: Option<String>,
-    /// Keys that are not valid any more. A revocation is final: every later version repeats it.
+    /// Keys that are not valid any more, written in ascending order. A revocation is final: every
+    /// later version repeats it.
     pub revoked: Vec<KeyThumbprint>,
 }
 
@@ -93,9 +96,10 @@ impl Manifest {
             map.optional(6, self.exchange.as_deref(), |encoder, exchange| {
                 encoder.text(exchange);
             });
-            let revoked = map.key(7).array(self.revoked.len());
-            for kid in &self.revoked {
-                revoked.bytes(kid.as_bytes());
+            let revoked: BTreeSet<_> = self.revoked.iter().collect();
+            let encoder = map.key(7).array(revoked.len());
+            for kid in revoked {
+                encoder.bytes(kid.as_bytes());
             }
         });
         encoder.into_bytes()
@@ -239,27 +243,17 @@ fn parse_payload(object: &Unverified) -> Result<Manifest, Failure> {
     let mut fields = Fields::of(value, "the manifest")?;
     let manifest = Manifest {
         operator: object.header.issuer.clone(),
-        version: ManifestVersion::new(unsigned(&fields.required(1)?, "version")?),
+        version: version(&fields.required(1)?)?,
         previous: nullable(fields.required(2)?)
             .map(|value| fixed(&value, "previous manifest").map(ManifestDigest::from_bytes))
             .transpose()?,
         time: UnixMillis::new(unsigned(&fields.required(3)?, "time")?),
-        roots: parse_keys(fields.required(4)?, "root keys")?,
+        roots: roots(fields.required(4)?)?,
         enforcers: parse_keys(fields.required(5)?, "enforcer keys")?,
         exchange: fields.optional(6).map(endpoint).transpose()?,
-        revoked: array(fields.required(7)?, MAX_KEYS, "revocations")?
-            .iter()
-            .map(|value| fixed(value, "a revoked key").map(KeyThumbprint::from_bytes))
-            .collect::<Result<_, _>>()?,
+        revoked: revocations(fields.required(7)?)?,
     };
     fields.finish()?;
-    let range = |detail: &str| Err(Failure::new(FailureCode::StructureOutOfRange, detail));
-    if manifest.roots.is_empty() {
-        return range("no root key");
-    }
-    if manifest.version.get() == 0 {
-        return range("version 0");
-    }
     if (manifest.version.get() == 1) != manifest.previous.is_none() {
         return Err(Failure::new(
             FailureCode::ManifestChainBroken,
@@ -275,6 +269,37 @@ fn parse_payload(object: &Unverified) -> Result<Manifest, Failure> {
     Ok(manifest)
 }
 
+fn range(detail: impl Into<String>) -> Failure {
+    Failure::new(FailureCode::StructureOutOfRange, detail)
+}
+
+fn version(value: &Value) -> Result<ManifestVersion, Failure> {
+    match unsigned(value, "version")? {
+        0 => Err(range("version 0")),
+        version => Ok(ManifestVersion::new(version)),
+    }
+}
+
+fn roots(value: Value) -> Result<Vec<PublicKey>, Failure> {
+    let roots = parse_keys(value, "root keys")?;
+    if roots.is_empty() {
+        return Err(range("no root key"));
+    }
+    Ok(roots)
+}
+
+/// Ascending, as the keys: one spelling for each set.
+fn revocations(value: Value) -> Result<Vec<KeyThumbprint>, Failure> {
+    let revoked: Vec<[u8; 32]> = array(value, MAX_KEYS, "revocations")?
+        .iter()
+        .map(|value| fixed(value, "a revoked key"))
+        .collect::<Result<_, _>>()?;
+    if !revoked.is_sorted_by(|a, b| a < b) {
+        return Err(range("revocations are not in ascending order"));
+    }
+    Ok(revoked.into_iter().map(KeyThumbprint::from_bytes).collect())
+}
+
 fn parse_keys(value: Value, place: &str) -> Result<Vec<PublicKey>, Failure> {
     let keys: Vec<PublicKey> = array(value, MAX_KEYS, place)?
         .iter()
@@ -287,10 +312,7 @@ fn parse_keys(value: Value, place: &str) -> Result<Vec<PublicKey>, Failure> {
     {
         Ok(keys)
     } else {
-        Err(Failure::new(
-            FailureCode::StructureOutOfRange,
-            format!("{place} are not in ascending order"),
-        ))
+        Err(range(format!("{place} are not in ascending order")))
     }
 }
 
@@ -301,8 +323,7 @@ fn endpoint(value: Value) -> Result<String, Failure> {
     {
         Ok(address)
     } else {
-        Err(Failure::new(
-            FailureCode::StructureOutOfRange,
+        Err(range(
             "the exchange endpoint is not an http or https address",
         ))
     }

@@ -6,7 +6,7 @@ use ciborium::Value;
 use counterfoil_tlog::tree::Hash;
 
 use crate::batch::MAX_PATH;
-use crate::cbor::fields::{array, bytes, fixed, nullable, text};
+use crate::cbor::fields::{array, bytes, fixed, nullable, row, text};
 use crate::cbor::{Encoder, Fields, Limits, decode};
 use crate::digest::ReceiptDigest;
 use crate::disclosure::{self, DisclosedField, Disclosure, MAX_CONTENT_BYTES};
@@ -214,15 +214,7 @@ fn logged_manifests(value: Value) -> Result<Vec<LoggedManifest>, Failure> {
 }
 
 fn presentation(value: Value) -> Result<PresentationPart, Failure> {
-    let parts: [Value; 2] = array(value, 2, "the presentation part")?
-        .try_into()
-        .map_err(|_| {
-            Failure::new(
-                FailureCode::StructureWrongType,
-                "the presentation part is not two items",
-            )
-        })?;
-    let [presentation, manifests] = parts;
+    let [presentation, manifests] = row(value, "the presentation part")?;
     Ok(PresentationPart {
         presentation: bytes(presentation, "the presentation")?,
         manifests: logged_manifests(manifests)?,
@@ -231,13 +223,7 @@ fn presentation(value: Value) -> Result<PresentationPart, Failure> {
 
 /// Reads one of the manifests of an operator.
 pub(crate) fn logged_manifest(value: Value) -> Result<LoggedManifest, Failure> {
-    let parts: [Value; 2] = array(value, 2, "a manifest")?.try_into().map_err(|_| {
-        Failure::new(
-            FailureCode::StructureWrongType,
-            "a manifest is not two items",
-        )
-    })?;
-    let [manifest, proof] = parts;
+    let [manifest, proof] = row(value, "a manifest")?;
     Ok(LoggedManifest {
         manifest: bytes(manifest, "a manifest")?,
         log_proof: nullable(proof)

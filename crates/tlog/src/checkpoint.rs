@@ -151,6 +151,9 @@ impl Checkpoint {
         let mut lines = body.split('\n');
         let mut line = || lines.next().ok_or(CheckpointError::Lines);
         let (origin, size, root) = (line()?, line()?, line()?);
+        let origin = Origin::parse(origin)?;
+        let size = parse_decimal(size).ok_or(CheckpointError::Size)?;
+        let root = Hash::parse(root).ok_or(CheckpointError::Root)?;
         let extensions: Vec<String> = lines.map(str::to_owned).collect();
         if extensions
             .iter()
@@ -159,9 +162,9 @@ impl Checkpoint {
             return Err(CheckpointError::Extension);
         }
         Ok(Self {
-            origin: Origin::parse(origin)?,
-            size: parse_decimal(size).ok_or(CheckpointError::Size)?,
-            root: Hash::parse(root).ok_or(CheckpointError::Root)?,
+            origin,
+            size,
+            root,
             extensions,
         })
     }

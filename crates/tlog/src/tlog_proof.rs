@@ -98,10 +98,7 @@ impl TlogProof {
         path: Vec<Hash>,
         checkpoint: Note,
     ) -> Result<Self, TlogProofError> {
-        if extra
-            .as_ref()
-            .is_some_and(|extra| extra.is_empty() || extra.len() > MAX_EXTRA_BYTES)
-        {
+        if extra.as_ref().is_some_and(|extra| !is_extra(extra)) {
             return Err(TlogProofError::Extra);
         }
         if path.len() > MAX_HASHES {
@@ -137,7 +134,8 @@ impl TlogProof {
         let mut line = lines.next().ok_or(TlogProofError::Index)?;
         let mut extra = None;
         if let Some(encoded) = line.strip_prefix("extra ") {
-            extra = Some(base64_decode(encoded).ok_or(TlogProofError::Extra)?);
+            let decoded = base64_decode(encoded).filter(|extra| is_extra(extra));
+            extra = Some(decoded.ok_or(TlogProofError::Extra)?);
             line = lines.next().ok_or(TlogProofError::Index)?;
         }
         let index = line.strip_prefix("index ").and_then(parse_decimal);
@@ -212,6 +210,10 @@ impl TlogProof {
 }
 
 /// Writes the bytes of the proof.
+fn is_extra(extra: &[u8]) -> bool {
+    !extra.is_empty() && extra.len() <= MAX_EXTRA_BYTES
+}
+
 impl fmt::Display for TlogProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{HEADER}")?;

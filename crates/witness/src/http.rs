@@ -18,6 +18,7 @@ use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore, watch},
 };
+use tokio_util::task::TaskTracker;
 
 use crate::{Clock, Error, Refusal, Witness, config::Config};
 
@@ -50,6 +51,7 @@ struct Shared {
     clock: Clock,
     storage_failed: Notify,
     places: Arc<Semaphore>,
+    blocking: TaskTracker,
 }
 
 impl Server {
@@ -72,6 +74,7 @@ impl Server {
             clock,
             storage_failed: Notify::new(),
             places: Arc::new(Semaphore::new(REQUESTS)),
+            blocking: TaskTracker::new(),
         };
         Ok(Self {
             listener,
@@ -126,6 +129,9 @@ impl Server {
             () = serve => {}
             () = patience => {}
         }
+        // A client that hung up does not wait for what it has had stored; the directory does.
+        self.shared.blocking.close();
+        self.shared.blocking.wait().await;
         self.shared.witness.failure().map_or(Ok(()), Err)
     }
 }
@@ -143,7 +149,7 @@ async fn add_checkpoint(State(shared): State<Arc<Shared>>, request: Request) -> 
     };
     // On a thread of its own, which also keeps going when the client hangs up: what is being
     // stored must reach the witness's memory too.
-    let task = tokio::task::spawn_blocking(move || {
+    let task = Arc::clone(&shared).blocking.spawn_blocking(move || {
         let _place = place;
         let result = shared.witness.add_checkpoint(&body, (shared.clock)());
         if matches!(result, Err(Refusal::Storage(_))) {

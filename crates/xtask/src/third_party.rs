@@ -7,8 +7,18 @@ use anyhow::{Context as _, Result};
 
 use crate::run::{Program, run};
 
-/// The official Python SDK of MCP, and what checks our keys and signatures independently.
-const PYTHON: &[&str] = &["mcp==2.3.0", "cryptography==50.0.2"];
+/// The official Python SDKs of MCP and A2A, an HTTP client, and what checks our keys, signatures and
+/// receipts independently.
+const PYTHON: &[&str] = &[
+    "mcp==2.3.0",
+    "a2a-sdk==1.3.0",
+    "httpx==0.28.1",
+    "cryptography==50.0.2",
+    // Verifiers of COSE receipts and of COSE signatures.
+    "scitt-cose==0.5.0",
+    "cwt==3.3.0",
+    "cbor2==5.9.0",
+];
 /// The official reference servers of MCP.
 const NODE: &[&str] = &[
     "@modelcontextprotocol/server-everything@2026.8.31",

@@ -13,7 +13,8 @@ pub(crate) enum Gateway {
     Serve(Serve),
 }
 
-/// Run the gateway: MCP at `/mcp/<server>`, and the exchange API for other operators.
+/// Run the gateway: MCP at `/mcp/<server>`, HTTP APIs at `/http/<server>/`, A2A agents at
+/// `/a2a/<server>`, and the exchange API for other operators.
 ///
 /// Servers, agents and budgets are in operator.toml, policies in the folder `policy`. It prints one
 /// line when it listens. If the journal, a key or the policy cannot be used it starts nevertheless,
@@ -39,8 +40,21 @@ async fn run_gateway(command: &Serve, json: bool) -> Result<Answer, Problem> {
         .await
         .or_next("change `listen` in operator.toml, or stop who listens there")?;
     let end = serve::asked_to_end()?;
-    serve::announce(gateway.address(), json)?;
-    let served = gateway.serve(end, STOP_LIMIT).await;
+    let address = gateway.address();
+    // Answered from the start on: other operators that start at the same time ask us.
+    let serving = gateway.serve(end, STOP_LIMIT);
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        served = &mut serving => Some(served),
+        () = started.first_answers() => None,
+    };
+    let served = match ended {
+        Some(served) => served,
+        None => {
+            serve::announce(address, json)?;
+            serving.await
+        }
+    };
     started.stop().await;
     served?;
     Ok(Answer::silent())

@@ -149,7 +149,8 @@ fn trust_text(path: &Path) -> Result<String, Problem> {
     Ok(file::read_text(path)?)
 }
 
-fn new_key() -> Result<SigningKey, Problem> {
+/// A new key from the system's randomness.
+pub(crate) fn new_key() -> Result<SigningKey, Problem> {
     let mut seed = Zeroizing::new([0; 32]);
     SystemEntropy.fill(seed.as_mut_slice())?;
     Ok(SigningKey::from_seed(&seed)?)
@@ -208,7 +209,8 @@ records = 1024
 # backlog_records = 100000
 
 [gateway]
-# MCP over streamable HTTP at /mcp/<server>, and the exchange API for other operators.
+# MCP over streamable HTTP at /mcp/<server>, HTTP APIs at /http/<server>/, A2A agents at
+# /a2a/<server>, and the exchange API for other operators.
 listen = {listen:?}
 # How others reach it.
 url = {url:?}
@@ -238,6 +240,13 @@ url = {url:?}
 # callers = "agents"
 # url = "http://127.0.0.1:7200/mcp/desk"
 # operator = "globex.example"
+
+# An HTTP API, or with `protocol = "a2a"` an agent that speaks A2A.
+# [[servers]]
+# name = "orders"
+# callers = "agents"
+# protocol = "http"
+# url = "http://127.0.0.1:9000/v1"
 "#
     )
 }

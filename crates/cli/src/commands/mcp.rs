@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use counterfoil_gateway::config::{Config, Server, Upstream};
+use counterfoil_gateway::config::{Config, Protocol, Server, Upstream};
 use counterfoil_gateway::exchange::Errands;
 use counterfoil_gateway::proxy::{Caller, Direction, Proxy};
 use counterfoil_gateway::stdio::{Command, Limits, bridge, wrap};
@@ -49,7 +49,11 @@ pub(crate) fn run(command: &Mcp) -> Result<Answer, Problem> {
     let agent = agent(command, &config)?;
     let server = server(command, &config)?;
     let runtime = serve::runtime()?;
-    let started = runtime.block_on(start::start(&home, &config))?;
+    let started = runtime.block_on(async {
+        let started = start::start(&home, &config).await?;
+        started.first_answers().await;
+        Ok::<_, Problem>(started)
+    })?;
     let proxy = Proxy::new(
         started.gate.clone(),
         server.name.clone(),
@@ -59,7 +63,8 @@ pub(crate) fn run(command: &Mcp) -> Result<Answer, Problem> {
             session: Some(session()?),
         },
         config.gateway.message_bytes,
-    );
+    )
+    .with_evidence_limit(config.gateway.evidence_limit);
     let limits = Limits {
         call: config.gateway.call_limit,
         exit: EXIT_LIMIT,
@@ -103,8 +108,10 @@ fn server(command: &Mcp, config: &Config) -> Result<Server, Problem> {
     if let Some(program) = Command::new(command.command.iter().cloned()) {
         let name = command.server.as_deref().unwrap_or("local");
         return Ok(Server {
+            contract_required: false,
             name: ServerName::new(name)?,
             direction: Direction::Local,
+            protocol: Protocol::Mcp,
             upstream: Upstream::Command(program),
         });
     }
@@ -117,6 +124,13 @@ fn server(command: &Mcp, config: &Config) -> Result<Server, Problem> {
     if server.direction == Direction::Incoming {
         return Err(Problem::new(format!(
             "server `{}` is called by other operators, over HTTP",
+            server.name
+        ))
+        .next("counterfoil gateway serve"));
+    }
+    if server.protocol != Protocol::Mcp {
+        return Err(Problem::new(format!(
+            "server `{}` does not speak MCP: agents call it over HTTP",
             server.name
         ))
         .next("counterfoil gateway serve"));

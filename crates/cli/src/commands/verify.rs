@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use counterfoil_durable::file;
+use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::trust::Trust;
-use counterfoil_protocol::verify::{Level, verify};
+use counterfoil_protocol::verify::{Audience, Level, Request, verify};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Exit, OrProblem as _, Problem};
@@ -22,6 +23,8 @@ Exit codes: 0 every receipt is verified, 1 one is not, 2 one cannot be read as a
 Examples:
   counterfoil verify 12.receipt --trust trust
   counterfoil verify receipts/*.receipt --trust trust --level witnessed
+  counterfoil verify 12.receipt --trust trust --audience auditor.example --presented
+  counterfoil verify 12.receipt --trust trust --attestation payment.json
   counterfoil verify 12.receipt --trust trust --json")]
 pub(crate) struct Verify {
     /// The receipts.
@@ -34,10 +37,21 @@ pub(crate) struct Verify {
     /// witnessed if it asks for witnesses, else logged if it names a log, else signed.
     #[arg(long, value_name = "LEVEL")]
     level: Option<LevelName>,
+    /// For whom they are verified: a receipt that was presented to another operator does not
+    /// verify. Without it, none that was presented to anybody does.
+    #[arg(long, value_name = "OPERATOR")]
+    audience: Option<String>,
+    /// Every receipt must have been presented to the audience.
+    #[arg(long, requires = "audience")]
+    presented: bool,
     /// Explain every step of every receipt. One receipt is always explained, and so is every one
     /// that is not verified.
     #[arg(long)]
     explain: bool,
+    /// Also check that the record refers to this file: that it names its digest. What the file
+    /// says, and who signed it, is not verified. Needs a single receipt.
+    #[arg(long = "attestation", value_name = "FILE")]
+    attestations: Vec<PathBuf>,
 }
 
 /// How far evidence goes.
@@ -69,28 +83,97 @@ pub(crate) fn run(command: &Verify) -> Result<Answer, Problem> {
     let required = command
         .level
         .map_or_else(|| most_that_can_be_shown(&trust), Level::from);
+    let audience = command
+        .audience
+        .as_deref()
+        .map(OperatorName::new)
+        .transpose()
+        .or_next("name an operator with --audience, such as auditor.example")?;
+    let audience = match &audience {
+        None => Audience::Unnamed,
+        Some(name) if command.presented => Audience::Presented(name),
+        Some(name) => Audience::Named(name),
+    };
+    let request = Request {
+        level: required,
+        audience,
+    };
+    if !command.attestations.is_empty() {
+        return with_attestations(command, &trust, &request);
+    }
     // One at a time: a receipt may be large, and there may be many.
     let receipts = command.receipts.iter().map(|path| {
         let bytes = file::read(path).or_next("name the receipt files to verify")?;
         Ok((path.as_path(), bytes))
     });
-    answer(receipts, &trust, required, command.explain)
+    answer(receipts, &trust, &request, command.explain)
+}
+
+/// One receipt, and files that its record is said to refer to.
+fn with_attestations(
+    command: &Verify,
+    trust: &Trust,
+    request: &Request<'_>,
+) -> Result<Answer, Problem> {
+    let [path] = command.receipts.as_slice() else {
+        return Err(Problem::new(
+            "a file is compared with what one receipt refers to, and several are given",
+        )
+        .next("verify one receipt at a time with --attestation"));
+    };
+    let bytes = file::read(path).or_next("name the receipt file to verify")?;
+    let report = verify(&bytes, trust, *request);
+    let one = std::iter::once(Ok((path.as_path(), bytes)));
+    let mut answer = answer(one, trust, request, command.explain)?;
+    let named = report.facts.as_ref().filter(|_| report.is_verified());
+    let named = named.map_or(&[][..], |facts| facts.record.attestations());
+    let mut files = Vec::new();
+    for file in &command.attestations {
+        let evidence = file::read(file).or_next("name a file that the record refers to")?;
+        let found = named.iter().find(|named| named.digest.is_of(&evidence));
+        let name = file.display();
+        answer.text.push_str(&match found {
+            Some(named) => format!(
+                "{name}: the record refers to this file, as `{}`, {}. Nothing else was checked\n",
+                named.kind.as_str(),
+                named.digest
+            ),
+            None if report.is_verified() => {
+                format!("{name}: NOT REFERRED TO, the record names no digest of it\n")
+            }
+            None => format!("{name}: not compared, the receipt is not verified\n"),
+        });
+        if found.is_none() && answer.exit == Exit::Good {
+            answer.exit = Exit::NotVerified;
+        }
+        files.push(json!({
+            "file": file,
+            "referred_to": found.is_some(),
+            "kind": found.map(|named| named.kind.as_str()),
+            "digest": found.map(|named| named.digest.to_string()),
+        }));
+    }
+    if let Value::Object(object) = &mut answer.json {
+        object.insert("attestations".to_owned(), Value::Array(files));
+    }
+    Ok(answer)
 }
 
 /// What there is to say of some receipts, and the exit code.
 fn answer<'a>(
     receipts: impl ExactSizeIterator<Item = Result<(&'a Path, Vec<u8>), Problem>>,
     trust: &Trust,
-    required: Level,
+    request: &Request<'_>,
     explain: bool,
 ) -> Result<Answer, Problem> {
+    let required = request.level;
     let total = receipts.len();
     let mut text = String::new();
     let mut files = Vec::new();
     let (mut verified, mut unreadable) = (0_usize, 0_usize);
     for receipt in receipts {
         let (path, bytes) = receipt?;
-        let report = verify(&bytes, trust, required);
+        let report = verify(&bytes, trust, *request);
         let name = path.display();
         if explain || total == 1 || !report.is_verified() {
             text.push_str(&format!("{name}\n{}\n", explain::text(&report)));
@@ -136,7 +219,7 @@ pub(crate) fn read_trust(path: &Path) -> Result<Trust, Problem> {
         .or_next("a trust file has `log`, `witness`, `group`, `quorum` and `operator` lines")
 }
 
-fn most_that_can_be_shown(trust: &Trust) -> Level {
+pub(crate) fn most_that_can_be_shown(trust: &Trust) -> Level {
     if trust.policy().needs_witnesses() {
         Level::Witnessed
     } else if trust.policy().logs().is_empty() {
@@ -168,7 +251,7 @@ mod tests {
     fn exit(receipt: Vec<u8>, trust: &Trust) -> Exit {
         let required = most_that_can_be_shown(trust);
         let one = std::iter::once(Ok((Path::new("it"), receipt)));
-        answer(one, trust, required, false).unwrap().exit
+        answer(one, trust, &required.into(), false).unwrap().exit
     }
 
     #[test]

@@ -6,13 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ciborium::Value;
 use counterfoil_durable::sqlite;
 use counterfoil_protocol::cbor::Encoder;
-use counterfoil_protocol::digest::{CheckpointDigest, KeyThumbprint, RecordId, Salt};
-use counterfoil_protocol::disclosure::DisclosedField;
+use counterfoil_protocol::digest::{
+    CheckpointDigest, ContentDigest, KeyThumbprint, RecordId, Salt,
+};
+use counterfoil_protocol::disclosure::{DisclosedField, Disclosure};
+use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::names::OperatorName;
-use counterfoil_protocol::numbers::{BatchNumber, Sequence};
+use counterfoil_protocol::numbers::{BatchNumber, Sequence, UnixMillis};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::{FORMAT, Identity, Opening};
+use super::{FORMAT, Identity, Opening, Place};
 use crate::error::EnforcerError;
 
 /// A batch as the journal holds it.
@@ -33,6 +36,19 @@ pub struct BatchRow {
 /// A record of another operator as the journal holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedRow {
+    /// In which order it came.
+    pub number: u64,
+    /// Whose it is.
+    pub operator: OperatorName,
+    /// The record.
+    pub bytes: Vec<u8>,
+    /// When it came, by our clock.
+    pub arrived: UnixMillis,
+}
+
+/// A record of another operator that does not continue its channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRow {
     /// In which order it came.
     pub number: u64,
     /// Whose it is.
@@ -70,19 +86,31 @@ impl JournalReader {
     /// [`EnforcerError::JournalBroken`] when it does not say, or says it twice.
     pub fn identity(&self) -> Result<Identity, EnforcerError> {
         let connection = self.connection();
-        let mut statement = connection.prepare("SELECT operator, kid FROM identity")?;
-        let rows: Vec<(String, [u8; 32])> = statement
-            .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+        let mut statement = connection.prepare("SELECT operator, kid, follows FROM identity")?;
+        let rows: Vec<(String, [u8; 32], Option<[u8; 32]>)> = statement
+            .query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
         match rows.as_slice() {
-            [(operator, kid)] => Ok(Identity {
+            [(operator, kid, follows)] => Ok(Identity {
                 operator: OperatorName::new(operator.as_str())?,
                 kid: KeyThumbprint::from_bytes(*kid),
+                follows: follows.map(|key| PublicKey::from_bytes(&key)).transpose()?,
             }),
             _ => Err(EnforcerError::JournalBroken(
                 "it does not say whose it is".to_owned(),
             )),
         }
+    }
+
+    /// The file that it was made in.
+    pub(crate) fn place(&self) -> Result<Place, EnforcerError> {
+        let sql = "SELECT inode, born FROM identity";
+        Ok(self.connection().query_row(sql, (), |row| {
+            Ok(Place {
+                inode: row.get(0)?,
+                born: row.get(1)?,
+            })
+        })?)
     }
 
     /// Up to `limit` records from `first`, in order, with what opens their digests.
@@ -102,6 +130,13 @@ impl JournalReader {
             Ok((Sequence::new(row.get(0)?), row.get(1)?))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The last record.
+    pub(super) fn last_record(&self) -> Result<Option<Vec<u8>>, EnforcerError> {
+        let sql = "SELECT bytes FROM record ORDER BY sequence DESC LIMIT 1";
+        let connection = self.connection();
+        Ok(connection.query_row(sql, (), |row| row.get(0)).optional()?)
     }
 
     /// One record and what opens its digests.
@@ -233,8 +268,36 @@ impl JournalReader {
     pub fn received(&self, after: u64, limit: u64) -> Result<Vec<ReceivedRow>, EnforcerError> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(
-            "SELECT number, operator, bytes FROM received WHERE number > ?1
+            "SELECT number, operator, bytes, arrived FROM received WHERE number > ?1
              ORDER BY number LIMIT ?2",
+        )?;
+        let rows: Vec<(u64, String, Vec<u8>, u64)> = statement
+            .query_map((after, limit), |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        rows.into_iter()
+            .map(|(number, operator, bytes, arrived)| {
+                Ok(ReceivedRow {
+                    number,
+                    operator: OperatorName::new(operator)?,
+                    bytes,
+                    arrived: UnixMillis::new(arrived),
+                })
+            })
+            .collect()
+    }
+
+    /// Records of other operators that do not continue their channel, after `number`; at most
+    /// `limit`. They are evidence against whoever signed them.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`].
+    pub fn refused(&self, after: u64, limit: u64) -> Result<Vec<RefusedRow>, EnforcerError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT rowid, operator, bytes FROM refused WHERE rowid > ?1
+             ORDER BY rowid LIMIT ?2",
         )?;
         let rows: Vec<(u64, String, Vec<u8>)> = statement
             .query_map((after, limit), |row| {
@@ -243,13 +306,64 @@ impl JournalReader {
             .collect::<Result<_, _>>()?;
         rows.into_iter()
             .map(|(number, operator, bytes)| {
-                Ok(ReceivedRow {
+                Ok(RefusedRow {
                     number,
                     operator: OperatorName::new(operator)?,
                     bytes,
                 })
             })
             .collect()
+    }
+
+    /// What another operator has disclosed of its record with this id, as far as it is kept.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`].
+    pub fn disclosed(&self, record: RecordId) -> Result<Vec<Opening>, EnforcerError> {
+        let openings: Option<Vec<u8>> = self
+            .connection()
+            .prepare_cached("SELECT openings FROM disclosed WHERE record = ?1")?
+            .query_row((record.as_bytes(),), |row| row.get(0))
+            .optional()?;
+        decode_openings(openings.as_deref())
+    }
+
+    /// The disclosures of the terms of all contracts, and with whom they are.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`], [`EnforcerError::JournalBroken`] when one is none.
+    pub fn terms(&self) -> Result<Vec<(OperatorName, Disclosure)>, EnforcerError> {
+        let connection = self.connection();
+        let mut statement = connection
+            .prepare("SELECT operator, disclosure FROM terms ORDER BY operator, digest")?;
+        let rows: Vec<(String, Vec<u8>)> = statement
+            .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        rows.into_iter()
+            .map(|(operator, bytes)| {
+                let disclosure = Disclosure::parse(&bytes)
+                    .map_err(|failure| EnforcerError::JournalBroken(format!("terms: {failure}")))?;
+                Ok((OperatorName::new(operator)?, disclosure))
+            })
+            .collect()
+    }
+
+    /// What opens the digest of the terms of a contract, if they are known here.
+    ///
+    /// # Errors
+    /// [`EnforcerError::Journal`], [`EnforcerError::JournalBroken`] when it is no disclosure.
+    pub fn terms_of(&self, contract: ContentDigest) -> Result<Option<Disclosure>, EnforcerError> {
+        let bytes: Option<Vec<u8>> = self
+            .connection()
+            .prepare_cached("SELECT disclosure FROM terms WHERE digest = ?1 LIMIT 1")?
+            .query_row((contract.as_bytes(),), |row| row.get(0))
+            .optional()?;
+        bytes
+            .map(|bytes| {
+                Disclosure::parse(&bytes)
+                    .map_err(|failure| EnforcerError::JournalBroken(format!("terms: {failure}")))
+            })
+            .transpose()
     }
 
     /// The cosigned checkpoint with this digest, if it is kept.

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use counterfoil_durable::committer::Writer;
-use counterfoil_protocol::digest::{CheckpointDigest, RecordId};
+use counterfoil_protocol::digest::{CheckpointDigest, ContentDigest, RecordId};
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
-use counterfoil_protocol::numbers::{BatchNumber, Sequence};
+use counterfoil_protocol::numbers::{BatchNumber, Sequence, UnixMillis};
 use rusqlite::Transaction;
 
-use super::Opening;
 use super::read::encode_openings;
+use super::{JournalReader, Mark, Opening};
+use crate::error::EnforcerError;
 
 /// Something to make durable. Items become durable in the order they were submitted.
 #[derive(Debug)]
@@ -31,6 +32,17 @@ pub(crate) enum Item {
         id: RecordId,
         reason: ReasonCode,
         record: Received,
+    },
+    /// What another operator has disclosed of a record of its own.
+    Disclosed {
+        record: RecordId,
+        openings: Vec<Opening>,
+    },
+    /// The terms of a contract with an operator.
+    Terms {
+        operator: OperatorName,
+        digest: ContentDigest,
+        disclosure: Vec<u8>,
     },
     /// A sealed batch, and the ids of its records.
     Batch {
@@ -55,6 +67,7 @@ pub(crate) enum Item {
 pub(crate) struct Received {
     pub(crate) operator: OperatorName,
     pub(crate) bytes: Vec<u8>,
+    pub(crate) arrived: UnixMillis,
 }
 
 /// Where a record's bytes appear once it is signed. The record's place in the queue is taken
@@ -91,14 +104,23 @@ impl Slot {
 pub(crate) struct JournalWriter {
     path: PathBuf,
     file: (u64, u64),
+    mark: Mark,
+    /// How many records the journal holds once the present transaction is committed.
+    records: u64,
+    /// How many it holds according to the mark.
+    marked: u64,
 }
 
 impl JournalWriter {
-    /// A writer for the journal at `path`, which has been opened.
-    pub(crate) fn new(path: &Path) -> std::io::Result<Self> {
+    /// A writer for the journal at `path`, which has been opened and holds the records before
+    /// `next`.
+    pub(crate) fn new(path: &Path, mark: Mark, next: Sequence) -> std::io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             file: file_identity(path)?,
+            mark,
+            records: next.get(),
+            marked: 0,
         })
     }
 }
@@ -116,9 +138,21 @@ impl Writer for JournalWriter {
         if file_identity(&self.path)? != self.file {
             return Err(format!("`{}` is not the file it was", self.path.display()).into());
         }
-        items
-            .iter()
-            .try_for_each(|item| write_item(transaction, item))
+        for item in items {
+            write_item(transaction, item)?;
+            if let Item::Record { sequence, .. } = item {
+                self.records = sequence.get().saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if self.marked != self.records {
+            self.mark.set(self.records)?;
+            self.marked = self.records;
+        }
+        Ok(())
     }
 }
 
@@ -163,6 +197,22 @@ fn write_item(
                 ),
             )?;
         }
+        Item::Disclosed { record, openings } => {
+            transaction.execute(
+                "INSERT OR REPLACE INTO disclosed (record, openings) VALUES (?1, ?2)",
+                (record.as_bytes(), encode_openings(openings)),
+            )?;
+        }
+        Item::Terms {
+            operator,
+            digest,
+            disclosure,
+        } => {
+            transaction.execute(
+                "INSERT OR IGNORE INTO terms (operator, digest, disclosure) VALUES (?1, ?2, ?3)",
+                (operator.as_str(), digest.as_bytes(), disclosure),
+            )?;
+        }
         Item::Batch {
             number,
             first,
@@ -191,15 +241,36 @@ fn write_item(
             number,
             log_proof,
             checkpoint,
-        } => {
-            transaction.execute(
-                "UPDATE batch SET log_proof = ?2 WHERE number = ?1",
-                (sqlite_integer(number.get())?, log_proof),
-            )?;
-            write_checkpoint(transaction, checkpoint)?;
-        }
+        } => update_logged(transaction, *number, log_proof, checkpoint)?,
     }
     Ok(())
+}
+
+/// Writes down that a batch of a retired stream is logged.
+pub(crate) fn write_logged(
+    journal: &Path,
+    number: BatchNumber,
+    log_proof: &[u8],
+    checkpoint: &[u8],
+) -> Result<(), EnforcerError> {
+    let mut connection = JournalReader::open_for_writing(journal)?;
+    let transaction = connection.transaction()?;
+    update_logged(&transaction, number, log_proof, checkpoint)
+        .map_err(|error| EnforcerError::Journal(error.to_string()))?;
+    Ok(transaction.commit()?)
+}
+
+fn update_logged(
+    transaction: &Transaction<'_>,
+    number: BatchNumber,
+    log_proof: &[u8],
+    checkpoint: &[u8],
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    transaction.execute(
+        "UPDATE batch SET log_proof = ?2 WHERE number = ?1",
+        (sqlite_integer(number.get())?, log_proof),
+    )?;
+    Ok(write_checkpoint(transaction, checkpoint)?)
 }
 
 fn write_checkpoint(transaction: &Transaction<'_>, note: &[u8]) -> rusqlite::Result<()> {
@@ -216,8 +287,12 @@ fn write_received(
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     for record in received {
         transaction
-            .prepare_cached("INSERT INTO received (operator, bytes) VALUES (?1, ?2)")?
-            .execute((record.operator.as_str(), &record.bytes))?;
+            .prepare_cached("INSERT INTO received (operator, bytes, arrived) VALUES (?1, ?2, ?3)")?
+            .execute((
+                record.operator.as_str(),
+                &record.bytes,
+                sqlite_integer(record.arrived.get())?,
+            ))?;
     }
     Ok(())
 }

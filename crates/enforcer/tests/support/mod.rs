@@ -10,6 +10,8 @@
     reason = "shared by several test programs; a test stops at the first surprise"
 )]
 
+pub mod home;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,7 +85,7 @@ pub fn name(operator: &str) -> OperatorName {
     operator.parse().unwrap()
 }
 
-fn key(operator: &str, role: u8) -> SigningKey {
+pub fn key(operator: &str, role: u8) -> SigningKey {
     let mut seed = [role; 32];
     for (byte, letter) in seed.iter_mut().zip(operator.bytes()) {
         *byte ^= letter;
@@ -153,6 +155,7 @@ impl World {
             backlog_limit: None,
             batch_records: 1024,
             operators: Arc::clone(&self.operators),
+            contracts: Default::default(),
             environment: Environment {
                 clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
                 entropy: Arc::new(SystemEntropy),
@@ -189,6 +192,7 @@ pub fn call<'a>(tool: &str, parameters: &'a [u8]) -> Call<'a> {
         tool: tool.parse().unwrap(),
         arguments: b"{}",
         parameters,
+        attestations: &[],
     }
 }
 

@@ -10,8 +10,11 @@ use counterfoil_protocol::numbers::Amount;
 use reqwest::Url;
 use toml::Spanned;
 
-use super::file::{AgentTable, BudgetTable, Callers, File, GatewayTable, LogTable, ServerTable};
-use super::{Agent, Config, Gateway, Log, Server, Upstream};
+use super::file::{
+    AgentTable, BudgetTable, Callers, ContractRule, File, GatewayTable, LogTable, ProtocolName,
+    ServerTable,
+};
+use super::{Agent, Config, Gateway, Log, Protocol, Server, Upstream};
 use crate::error::GatewayError;
 use crate::proxy::Direction;
 use crate::stdio::Command;
@@ -102,6 +105,15 @@ impl Check<'_> {
                 within(bytes, 1_024, 16 * 1024 * 1024).map(|bytes| bytes as usize)
             })?,
             call_limit: self.value(table.call_seconds, |seconds| {
+                within(seconds, 1, 86_400).map(Duration::from_secs)
+            })?,
+            evidence_limit: self.value(table.evidence_seconds, |seconds| {
+                within(seconds, 1, 3_600).map(Duration::from_secs)
+            })?,
+            counterparty_limit: self.value(table.counterparty_seconds, |seconds| {
+                within(seconds, 0, 86_400).map(Duration::from_secs)
+            })?,
+            manifest_interval: self.value(table.manifest_seconds, |seconds| {
                 within(seconds, 1, 86_400).map(Duration::from_secs)
             })?,
             origins,
@@ -201,6 +213,28 @@ impl Check<'_> {
                 ));
             }
         };
+        let protocol = match table.protocol {
+            ProtocolName::Mcp => Protocol::Mcp,
+            ProtocolName::Http => Protocol::Http,
+            ProtocolName::A2a => Protocol::A2a,
+        };
+        match (protocol, &upstream) {
+            (Protocol::Http | Protocol::A2a, Upstream::Command(_)) => {
+                return Err(self.error(
+                    start,
+                    format!(
+                        "server `{name}` is reached by `url`: only MCP servers have a `command`"
+                    ),
+                ));
+            }
+            (Protocol::Http, Upstream::Url(url)) if url.query().is_some() => {
+                return Err(self.error(
+                    start,
+                    format!("the `url` of server `{name}` has a query: paths are put after it"),
+                ));
+            }
+            _ => {}
+        }
         let counterparty = table
             .operator
             .map(|text| {
@@ -235,10 +269,19 @@ impl Check<'_> {
                 ));
             }
         };
+        let contract_required = table.contract == ContractRule::Required;
+        if contract_required && direction == Direction::Local {
+            return Err(self.error(
+                start,
+                format!("server `{name}` is only for our own agents: it needs no `contract`"),
+            ));
+        }
         Ok(Server {
             name,
             direction,
+            protocol,
             upstream,
+            contract_required,
         })
     }
 }

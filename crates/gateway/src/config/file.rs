@@ -67,6 +67,9 @@ pub(super) struct GatewayTable {
     pub(super) freshness_seconds: Spanned<u64>,
     pub(super) message_bytes: Spanned<u64>,
     pub(super) call_seconds: Spanned<u64>,
+    pub(super) evidence_seconds: Spanned<u64>,
+    pub(super) counterparty_seconds: Spanned<u64>,
+    pub(super) manifest_seconds: Spanned<u64>,
     pub(super) origins: Vec<Spanned<String>>,
 }
 
@@ -78,6 +81,9 @@ impl Default for GatewayTable {
             freshness_seconds: unwritten(120),
             message_bytes: unwritten(4 * 1024 * 1024),
             call_seconds: unwritten(600),
+            evidence_seconds: unwritten(30),
+            counterparty_seconds: unwritten(5),
+            manifest_seconds: unwritten(60),
             origins: Vec::new(),
         }
     }
@@ -104,9 +110,21 @@ pub(super) struct AgentTable {
 pub(super) struct ServerTable {
     pub(super) name: Spanned<String>,
     pub(super) callers: Callers,
+    #[serde(default)]
+    pub(super) protocol: ProtocolName,
     pub(super) command: Option<Spanned<Vec<String>>>,
     pub(super) url: Option<Spanned<String>>,
     pub(super) operator: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) contract: ContractRule,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ContractRule {
+    #[default]
+    IfAgreed,
+    Required,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -114,6 +132,15 @@ pub(super) struct ServerTable {
 pub(super) enum Callers {
     Agents,
     Operators,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ProtocolName {
+    #[default]
+    Mcp,
+    Http,
+    A2a,
 }
 
 /// A default, which stands in no line.

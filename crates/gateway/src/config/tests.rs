@@ -38,6 +38,30 @@ fn what_is_left_out_has_the_documented_value() {
     assert_eq!(config.gateway.freshness, Duration::from_secs(120));
     assert_eq!(config.gateway.message_bytes, 4_194_304);
     assert_eq!(config.gateway.call_limit, Duration::from_secs(600));
+    assert_eq!(config.gateway.evidence_limit, Duration::from_secs(30));
+    assert!(config.contract_required().is_empty());
+}
+
+#[test]
+fn a_contract_can_be_required_for_calls_between_operators() {
+    let server = |callers: &str, contract: &str| {
+        parse(&format!(
+            "operator = \"acme.example\"\n[[servers]]\nname = \"desk\"\ncallers = \"{callers}\"\n\
+             url = \"http://127.0.0.1:1/\"\ncontract = \"{contract}\"\n"
+        ))
+    };
+    let required = server("operators", "required").unwrap().contract_required();
+    assert_eq!(required.len(), 1);
+    let free = server("operators", "if_agreed")
+        .unwrap()
+        .contract_required();
+    assert!(free.is_empty());
+    assert!(server("agents", "required").unwrap_err().contains(":2: "));
+    assert!(
+        server("operators", "requird")
+            .unwrap_err()
+            .contains("requird")
+    );
 }
 
 #[test]
@@ -118,6 +142,21 @@ fn every_mistake_names_its_line() {
             "[[servers]]\nname = \"a\"\ncallers = \"agents\"\ncommand = [\"x\"]\noperator = \"b.example\"",
             2,
             "reached by `url`",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\ncallers = \"agents\"\nprotocol = \"http\"\ncommand = [\"x\"]",
+            2,
+            "only MCP servers",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\ncallers = \"agents\"\nprotocol = \"http\"\nurl = \"http://x/?a\"",
+            2,
+            "has a query",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\ncallers = \"agents\"\nprotocol = \"soap\"\nurl = \"http://x\"",
+            5,
+            "soap",
         ),
         (
             "[[servers]]\nname = \"a\"\ncallers = \"agents\"\nurl = \"http://x\"\noperator = \"acme.example\"",

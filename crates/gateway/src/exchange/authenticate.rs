@@ -1,15 +1,21 @@
 //! Which operator signed a request.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode, request};
+use counterfoil_protocol::FailureCode;
 use counterfoil_protocol::digest::KeyThumbprint;
+use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::names::OperatorName;
 
 use super::refusal::Refusal;
 use super::server::Exchange;
 use super::signature::{self, BodyDigest, Covered, SignatureError};
+
+/// How long a request waits for newer manifests.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many nonces are remembered; more requests in the window are refused.
 const MAX_NONCES: usize = 100_000;
@@ -84,20 +90,7 @@ impl Exchange {
                 ),
             ));
         }
-        let operators = self.enforcer.operators();
-        let (operator, key) = operators
-            .names()
-            .into_iter()
-            .find_map(|name| {
-                let key = operators.enforcer_key(&name, parameters.kid).ok()?;
-                Some((name, key))
-            })
-            .ok_or_else(|| {
-                Refusal::unauthorized(
-                    "key_unknown",
-                    format!("no operator known here has enforcer key {}", parameters.kid),
-                )
-            })?;
+        let (operator, key) = self.signer(parameters.kid)?;
         key.verify(base.as_bytes(), &signature).map_err(|_| {
             Refusal::unauthorized(
                 "signature_invalid",
@@ -106,6 +99,42 @@ impl Exchange {
         })?;
         self.spend(parameters.kid, parameters.nonce, parameters.created, now)?;
         Ok((operator, body))
+    }
+
+    /// Whose enforcer key it is that a request names.
+    fn signer(&self, kid: KeyThumbprint) -> Result<(OperatorName, PublicKey), Refusal> {
+        let operators = self.enforcer.operators();
+        let mut revoked = None;
+        for name in operators.names() {
+            match operators.enforcer_key(&name, kid) {
+                Ok(key) => return Ok((name, key)),
+                Err(failure) if failure.code() == FailureCode::KeyRevoked => revoked = Some(name),
+                Err(_) => {}
+            }
+        }
+        Err(match revoked {
+            Some(name) => Refusal::unauthorized(
+                "key_revoked",
+                format!("{name} has revoked enforcer key {kid}"),
+            ),
+            None => Refusal::unauthorized(
+                "key_unknown",
+                format!("no operator known here has enforcer key {kid}"),
+            ),
+        })
+    }
+
+    /// Fetches newer manifests if a request is signed with a key that is not known yet: the
+    /// operator may have rotated a moment ago.
+    pub(super) async fn meet(&self, parts: &request::Parts) {
+        let named = one(&parts.headers, "signature-input").ok().flatten();
+        let Some(kid) = named.and_then(signature::key_named) else {
+            return;
+        };
+        let unknown = self.signer(kid).is_err_and(|why| why.code == "key_unknown");
+        if unknown {
+            self.enforcer.operators().renewed(RENEWAL_PATIENCE).await;
+        }
     }
 
     /// Remembers a nonce for as long as a request with it could be fresh.

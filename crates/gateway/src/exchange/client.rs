@@ -7,7 +7,7 @@ use std::time::Duration;
 use counterfoil_enforcer::Enforcer;
 use counterfoil_enforcer::call::Envelope;
 use counterfoil_enforcer::environment::Environment;
-use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId};
 use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::receipt::LoggedManifest;
@@ -124,7 +124,24 @@ impl ExchangeClient {
     /// # Errors
     /// [`GatewayError::Exchange`].
     pub async fn records(&self, from: u64, limit: usize) -> Result<Envelope, GatewayError> {
-        let query = format!("from={from}&limit={limit}");
+        self.records_by(format!("from={from}&limit={limit}")).await
+    }
+
+    /// As [`ExchangeClient::records`], of one of the operator's streams.
+    ///
+    /// # Errors
+    /// [`GatewayError::Exchange`], also when that stream is not served there.
+    pub async fn records_of(
+        &self,
+        stream: KeyThumbprint,
+        from: u64,
+        limit: usize,
+    ) -> Result<Envelope, GatewayError> {
+        self.records_by(format!("stream={stream}&from={from}&limit={limit}"))
+            .await
+    }
+
+    async fn records_by(&self, query: String) -> Result<Envelope, GatewayError> {
         let answer: Records = self.json(Method::GET, "records", &query, None).await?;
         let records = answer
             .records
@@ -147,6 +164,16 @@ impl ExchangeClient {
         self.json(Method::POST, "records", "", Some(body)).await
     }
 
+    /// The disclosure of the terms of a contract that the operator has proposed to us. It is not
+    /// verified.
+    ///
+    /// # Errors
+    /// [`GatewayError::Exchange`].
+    pub async fn terms(&self, contract: ContentDigest) -> Result<Vec<u8>, GatewayError> {
+        self.send(Method::GET, &format!("terms/{contract}"), "", None)
+            .await
+    }
+
     /// The receipt of one record of the operator's. It is not verified.
     ///
     /// # Errors
@@ -162,7 +189,24 @@ impl ExchangeClient {
     /// # Errors
     /// [`GatewayError::Exchange`].
     pub async fn receipts(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, GatewayError> {
-        let query = format!("from={from}&limit={limit}");
+        self.receipts_by(format!("from={from}&limit={limit}")).await
+    }
+
+    /// As [`ExchangeClient::receipts`], of one of the operator's streams.
+    ///
+    /// # Errors
+    /// [`GatewayError::Exchange`], also when that stream is not served there.
+    pub async fn receipts_of(
+        &self,
+        stream: KeyThumbprint,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, GatewayError> {
+        self.receipts_by(format!("stream={stream}&from={from}&limit={limit}"))
+            .await
+    }
+
+    async fn receipts_by(&self, query: String) -> Result<Vec<Vec<u8>>, GatewayError> {
         let answer: Receipts = self.json(Method::GET, "receipts", &query, None).await?;
         answer
             .receipts

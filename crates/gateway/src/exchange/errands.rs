@@ -1,7 +1,7 @@
 //! Work with other operators that no call waits for: pushing records that they have not
 //! acknowledged, and fetching records of theirs that are missing here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use counterfoil_enforcer::call::Envelope;
@@ -9,8 +9,8 @@ use counterfoil_enforcer::{ChannelHeads, Enforcer, EnforcerError};
 use counterfoil_protocol::digest::KeyThumbprint;
 use counterfoil_protocol::names::OperatorName;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client::{ExchangeClient, Signer};
 use super::wire::Head;
@@ -24,22 +24,32 @@ const PUSH_RECORDS: usize = 128;
 const FETCH_RECORDS: usize = 256;
 /// How often one errand fetches. What is left then is fetched when the next gap shows.
 const FETCH_PAGES: usize = 64;
-/// How long an errand may take. The operators whose errands come after it wait; what has been
+/// How long an errand may take. The next one to the same operator waits for it; what has been
 /// pushed or fetched by then counts.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many errands may wait; more of them would be the same again.
 const WAITING: usize = 64;
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Until what became of a call is asked for again, at first; twice as long each time after.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The same, at last.
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Errand {
-    Push(OperatorName),
-    Fetch(OperatorName),
+    /// Push what has not been acknowledged, and fetch the acknowledgements.
+    Push,
+    /// Fetch records that are missing here.
+    Fetch,
+    /// Both, and again until the other operator has said what became of the calls that ended here
+    /// without its word.
+    Resolve,
 }
 
 /// Where errands are handed in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Errands {
-    sender: mpsc::Sender<Errand>,
+    sender: mpsc::Sender<(OperatorName, Errand)>,
 }
 
 impl Errands {
@@ -53,42 +63,121 @@ impl Errands {
     /// Too many of our records wait to be acknowledged by `operator`.
     pub(crate) fn push(&self, operator: &OperatorName) {
         // A full queue holds this errand already, or is worked off soon.
-        let _ = self.sender.try_send(Errand::Push(operator.clone()));
+        let _ = self.sender.try_send((operator.clone(), Errand::Push));
     }
 
     /// Records of `operator` are missing here.
     pub(crate) fn fetch(&self, operator: &OperatorName) {
-        let _ = self.sender.try_send(Errand::Fetch(operator.clone()));
+        let _ = self.sender.try_send((operator.clone(), Errand::Fetch));
+    }
+
+    /// A call to `operator` ended without its word.
+    pub(crate) fn resolve(&self, operator: &OperatorName) {
+        let _ = self.sender.try_send((operator.clone(), Errand::Resolve));
     }
 }
 
-async fn run(enforcer: Enforcer, mut receiver: mpsc::Receiver<Errand>) {
-    while let Some(first) = receiver.recv().await {
-        let mut errands = BTreeSet::from([first]);
-        while let Ok(more) = receiver.try_recv() {
-            errands.insert(more);
+/// The errands to one operator: one at a time, so that a slow one delays nobody else's.
+#[derive(Debug)]
+struct Round {
+    queued: BTreeSet<Errand>,
+    running: bool,
+    retry: Option<Instant>,
+    wait: Duration,
+}
+
+impl Default for Round {
+    fn default() -> Self {
+        Self {
+            queued: BTreeSet::new(),
+            running: false,
+            retry: None,
+            wait: FIRST_RETRY,
         }
-        for errand in errands {
-            let work = async {
-                match &errand {
-                    Errand::Push(operator) => push(&enforcer, operator).await,
-                    Errand::Fetch(operator) => fetch(&enforcer, operator).await,
-                }
-            };
-            match timeout(PATIENCE, work).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(?errand, %error, "an exchange with another operator failed");
-                }
-                Err(_) => {
-                    tracing::warn!(?errand, "an exchange with another operator took too long");
-                }
+    }
+}
+
+async fn run(enforcer: Enforcer, mut receiver: mpsc::Receiver<(OperatorName, Errand)>) {
+    let mut rounds: BTreeMap<OperatorName, Round> = BTreeMap::new();
+    let mut tasks: JoinSet<OperatorName> = JoinSet::new();
+    // What an earlier run left open is asked for as soon as records may be exchanged.
+    let mut begun = false;
+    loop {
+        if !begun && enforcer.ready().is_ok() {
+            begun = true;
+            for operator in enforcer.to_resolve() {
+                rounds
+                    .entry(operator)
+                    .or_default()
+                    .queued
+                    .insert(Errand::Resolve);
             }
         }
+        let now = Instant::now();
+        for (operator, round) in &mut rounds {
+            if round.retry.is_some_and(|retry| retry <= now) {
+                round.retry = None;
+                round.queued.insert(Errand::Resolve);
+            }
+            if !round.running
+                && let Some(errand) = round.queued.pop_first()
+            {
+                round.running = true;
+                tasks.spawn(do_errand(enforcer.clone(), operator.clone(), errand));
+            }
+        }
+        let retry = rounds.values().filter_map(|round| round.retry).min();
+        let wake = if begun {
+            retry
+        } else {
+            Some(now + FIRST_RETRY)
+        };
+        tokio::select! {
+            handed_in = receiver.recv() => {
+                let Some((operator, errand)) = handed_in else { return };
+                let round = rounds.entry(operator).or_default();
+                if errand == Errand::Resolve {
+                    round.wait = FIRST_RETRY;
+                }
+                round.queued.insert(errand);
+            }
+            Some(Ok(operator)) = tasks.join_next() => {
+                let left = enforcer.to_resolve().contains(&operator);
+                let round = rounds.entry(operator).or_default();
+                round.running = false;
+                if left && round.retry.is_none() {
+                    round.retry = Some(Instant::now() + round.wait);
+                    round.wait = (round.wait * 2).min(LAST_RETRY);
+                }
+            }
+            () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
+        }
     }
 }
 
-fn client(enforcer: &Enforcer, operator: &OperatorName) -> Result<ExchangeClient, GatewayError> {
+async fn do_errand(enforcer: Enforcer, operator: OperatorName, errand: Errand) -> OperatorName {
+    let work = async {
+        match errand {
+            Errand::Push | Errand::Resolve => push(&enforcer, &operator).await,
+            Errand::Fetch => fetch(&enforcer, &operator).await,
+        }
+    };
+    match timeout(PATIENCE, work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(?errand, %error, "an exchange with another operator failed");
+        }
+        Err(_) => {
+            tracing::warn!(?errand, %operator, "an exchange with another operator took too long");
+        }
+    }
+    operator
+}
+
+pub(super) fn client(
+    enforcer: &Enforcer,
+    operator: &OperatorName,
+) -> Result<ExchangeClient, GatewayError> {
     let endpoint =
         enforcer
             .operators()
@@ -111,7 +200,8 @@ async fn heads(enforcer: &Enforcer, operator: &OperatorName) -> Result<ChannelHe
     Ok(waited.map_err(|_| EnforcerError::Busy)??)
 }
 
-async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
+/// Sends `operator` what it has not acknowledged, and fetches its records.
+pub(crate) async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
     let client = client(enforcer, operator)?;
     let waiting = {
         let (enforcer, operator) = (enforcer.clone(), operator.clone());
@@ -135,29 +225,59 @@ async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), Gatewa
             .max_by_key(|head| head.sequence);
         enforcer.note_held(operator, held.map(|head| head.sequence));
     }
+    // The terms of what we have proposed are disclosed with the record that proposes it.
+    for digest in enforcer.proposals_in(waiting.records.iter().map(|record| &**record)) {
+        let (enforcer, operator) = (enforcer.clone(), operator.clone());
+        let envelope =
+            tokio::task::spawn_blocking(move || enforcer.proposal_envelope(&operator, digest))
+                .await
+                .map_err(|_| EnforcerError::Busy)??;
+        client.push(&envelope).await?;
+    }
     // Its acknowledgements are in its records.
     fetch(enforcer, operator).await
 }
 
-async fn fetch(enforcer: &Enforcer, operator: &OperatorName) -> Result<(), GatewayError> {
+/// Fetches the records of `operator` that are missing here.
+pub(crate) async fn fetch(
+    enforcer: &Enforcer,
+    operator: &OperatorName,
+) -> Result<(), GatewayError> {
     let client = client(enforcer, operator)?;
+    // All of the operator's streams: whoever answers at its address serves them.
+    let answering = client.channel().await?.sent.and_then(|head| head.record());
+    let mut streams = enforcer.operators().enforcer_keys(operator);
+    if let Some(head) = answering
+        && !streams.contains(&head.stream)
+    {
+        streams.push(head.stream);
+    }
+    for stream in streams {
+        fetch_stream(enforcer, operator, &client, stream).await?;
+    }
+    Ok(())
+}
+
+async fn fetch_stream(
+    enforcer: &Enforcer,
+    operator: &OperatorName,
+    client: &ExchangeClient,
+    stream: KeyThumbprint,
+) -> Result<(), GatewayError> {
     let failed = |detail: String| GatewayError::Exchange {
         operator: operator.to_string(),
         detail,
     };
-    // The stream that answers; others of the operator's are fetched where they are served.
-    let Some(stream) = client
-        .channel()
-        .await?
-        .sent
-        .and_then(|head| head.record())
-        .map(|head| head.stream)
-    else {
-        return Ok(());
-    };
     let mut from = missing_from(enforcer, operator, stream).await?;
     for _ in 0..FETCH_PAGES {
-        let envelope = client.records(from, FETCH_RECORDS).await?;
+        let envelope = match client.records_of(stream, from, FETCH_RECORDS).await {
+            Ok(envelope) => envelope,
+            // Of a stream that is served nowhere, others are fetched all the same.
+            Err(error) => {
+                tracing::debug!(%operator, %stream, %error, "a stream is not served");
+                return Ok(());
+            }
+        };
         if envelope.records.is_empty() {
             return Ok(());
         }

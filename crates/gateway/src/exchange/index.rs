@@ -43,6 +43,11 @@ impl ChannelIndex {
         }
     }
 
+    /// The journal that it follows.
+    pub(super) fn journal(&self) -> &Path {
+        &self.journal
+    }
+
     /// Up to `limit` records of the channel to `counterparty`, from channel sequence `from`: their
     /// places in the stream and their bytes.
     pub(super) fn records(

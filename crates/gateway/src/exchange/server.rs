@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -17,13 +17,15 @@ use counterfoil_enforcer::journal::JournalReader;
 use counterfoil_enforcer::receipts::ReceiptBuilder;
 use counterfoil_enforcer::{Enforcer, EnforcerError};
 use counterfoil_listener::{BodyError, receive};
-use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
+use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::record::UnverifiedRecord;
 use serde::Serialize;
 
 use super::index::ChannelIndex;
+use super::pushed::Pushed;
 use super::refusal::Refusal;
+use super::streams;
 use super::wire::{ChannelHeads, Head, ManifestEntry, Manifests, Receipts, Records, encode};
 use crate::evidence;
 use crate::home;
@@ -43,7 +45,9 @@ pub(crate) struct Exchange {
     manifests: PathBuf,
     pub(super) addresses: Addresses,
     pub(super) freshness: Duration,
-    index: ChannelIndex,
+    /// Of each stream that is served here, by its key.
+    indexes: Mutex<HashMap<KeyThumbprint, Arc<ChannelIndex>>>,
+    pushed: Pushed,
     /// Nonces of verified requests, and until when a request with them could be fresh.
     pub(super) nonces: Mutex<HashMap<(KeyThumbprint, String), u64>>,
 }
@@ -54,9 +58,11 @@ impl Exchange {
         manifests: PathBuf,
         addresses: Addresses,
         freshness: Duration,
+        pushed: Pushed,
     ) -> Self {
         Self {
-            index: ChannelIndex::new(enforcer.journal_path()),
+            indexes: Mutex::default(),
+            pushed,
             enforcer,
             manifests,
             addresses,
@@ -65,29 +71,63 @@ impl Exchange {
         }
     }
 
+    fn records(&self, asking: &OperatorName, page: Page) -> Result<Vec<String>, EnforcerError> {
+        let index = self.index(page.stream)?;
+        let records = index.records(asking, page.from, page.limit)?;
+        Ok(records.iter().map(|(_, bytes)| encode(bytes)).collect())
+    }
+
     fn receipt(&self, asking: &OperatorName, id: RecordId) -> Result<Vec<u8>, EnforcerError> {
-        let mut builder = self.builder()?;
-        let sequence = builder.reader().sequence_of(id)?;
-        let (bytes, _) = builder.reader().record(sequence)?;
-        let record = UnverifiedRecord::parse(&bytes)?;
-        let link = record.unverified_content().channel();
-        if link.is_none_or(|link| link.counterparty != *asking) {
-            return Err(EnforcerError::NotFound(String::new()));
+        for (_, journal) in streams::served(self.enforcer.journal_path()) {
+            let mut builder = self.builder(&journal)?;
+            let sequence = match builder.reader().sequence_of(id) {
+                Ok(sequence) => sequence,
+                Err(EnforcerError::NotFound(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            let (bytes, _) = builder.reader().record(sequence)?;
+            let record = UnverifiedRecord::parse(&bytes)?;
+            let link = record.unverified_content().channel();
+            if link.is_some_and(|link| link.counterparty == *asking) {
+                return Ok(builder.build(sequence, &[])?.encode());
+            }
         }
-        Ok(builder.build(sequence, &[])?.encode())
+        Err(EnforcerError::NotFound(String::new()))
     }
 
     fn receipts(&self, asking: &OperatorName, page: Page) -> Result<Vec<String>, EnforcerError> {
-        let mut builder = self.builder()?;
-        self.index
+        let index = self.index(page.stream)?;
+        let mut builder = self.builder(index.journal())?;
+        index
             .records(asking, page.from, page.limit)?
             .into_iter()
             .map(|(sequence, _)| Ok(encode(&builder.build(sequence, &[])?.encode())))
             .collect()
     }
 
-    fn builder(&self) -> Result<ReceiptBuilder, EnforcerError> {
-        let reader = JournalReader::open(self.enforcer.journal_path())?;
+    /// The index of one of our streams; of this enforcer's if none is named.
+    fn index(&self, stream: Option<KeyThumbprint>) -> Result<Arc<ChannelIndex>, EnforcerError> {
+        let kid = stream.unwrap_or(self.enforcer.kid());
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = indexes.get(&kid) {
+            return Ok(Arc::clone(index));
+        }
+        let journal = if kid == self.enforcer.kid() {
+            self.enforcer.journal_path().to_owned()
+        } else {
+            let served = streams::served(self.enforcer.journal_path());
+            let found = served.into_iter().find(|(stream, _)| *stream == kid);
+            found
+                .ok_or_else(|| EnforcerError::NotFound(String::new()))?
+                .1
+        };
+        let index = Arc::new(ChannelIndex::new(&journal));
+        indexes.insert(kid, Arc::clone(&index));
+        Ok(index)
+    }
+
+    fn builder(&self, journal: &std::path::Path) -> Result<ReceiptBuilder, EnforcerError> {
+        let reader = JournalReader::open(journal)?;
         let manifests = home::read_manifests(&self.manifests)
             .map_err(|error| EnforcerError::NotFound(error.to_string()))?;
         Ok(ReceiptBuilder::new(reader, manifests))
@@ -110,6 +150,7 @@ pub(crate) fn router(exchange: Arc<Exchange>) -> Router {
         .route("/exchange/v1/records", get(records).post(push))
         .route("/exchange/v1/receipts", get(receipts))
         .route("/exchange/v1/receipts/{id}", get(receipt))
+        .route("/exchange/v1/terms/{contract}", get(terms))
         .with_state(exchange)
 }
 
@@ -130,7 +171,7 @@ async fn manifests(State(exchange): State<Arc<Exchange>>, request: Request) -> A
 }
 
 async fn channel(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer {
-    let operator = bare(&exchange, request)?.0;
+    let operator = bare(&exchange, request).await?.0;
     let heads = blocking(move || exchange.heads(&operator)).await?;
     Ok(json(&heads))
 }
@@ -140,17 +181,15 @@ async fn records(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer {
-    let operator = bare(&exchange, request)?.0;
+    let operator = bare(&exchange, request).await?.0;
     let page = Page::parse(query.as_deref(), MAX_RECORDS)?;
-    let records =
-        blocking(move || exchange.index.records(&operator, page.from, page.limit)).await?;
-    Ok(json(&Records {
-        records: records.iter().map(|(_, bytes)| encode(bytes)).collect(),
-    }))
+    let records = blocking(move || exchange.records(&operator, page)).await?;
+    Ok(json(&Records { records }))
 }
 
 async fn push(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
+    exchange.meet(&parts).await;
     let (operator, digest) = exchange.authenticate_with_body(&parts)?;
     let body = read_body(body).await?;
     digest
@@ -168,6 +207,10 @@ async fn push(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer
     }
     let heads = blocking(move || {
         exchange.enforcer.ingest(&envelope)?;
+        for record in &envelope.records {
+            let id = UnverifiedRecord::parse(record)?.id();
+            exchange.pushed.keep(id, record);
+        }
         exchange.heads(&operator)
     });
     Ok(json(&heads.await?))
@@ -178,7 +221,7 @@ async fn receipts(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer {
-    let operator = bare(&exchange, request)?.0;
+    let operator = bare(&exchange, request).await?.0;
     let page = Page::parse(query.as_deref(), MAX_RECEIPTS)?;
     let receipts = blocking(move || exchange.receipts(&operator, page)).await?;
     Ok(json(&Receipts { receipts }))
@@ -189,19 +232,38 @@ async fn receipt(
     Path(id): Path<String>,
     request: Request,
 ) -> Answer {
-    let operator = bare(&exchange, request)?.0;
+    let operator = bare(&exchange, request).await?.0;
     let id = RecordId::from_hex(&id).map_err(|_| Refusal::not_found())?;
     let bytes = blocking(move || exchange.receipt(&operator, id)).await?;
+    Ok(cbor(bytes))
+}
+
+async fn terms(
+    State(exchange): State<Arc<Exchange>>,
+    Path(contract): Path<String>,
+    request: Request,
+) -> Answer {
+    let operator = bare(&exchange, request).await?.0;
+    let contract = ContentDigest::from_hex(&contract).map_err(|_| Refusal::not_found())?;
+    let terms = exchange.enforcer.terms_for(&operator, contract);
+    Ok(cbor(terms.ok_or_else(Refusal::not_found)?.encode()))
+}
+
+fn cbor(bytes: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(bytes));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/cbor"));
-    Ok(response)
+    response
 }
 
 /// Authenticates a request without a body.
-fn bare(exchange: &Exchange, request: Request) -> Result<(OperatorName, request::Parts), Refusal> {
+async fn bare(
+    exchange: &Exchange,
+    request: Request,
+) -> Result<(OperatorName, request::Parts), Refusal> {
     let (parts, _) = request.into_parts();
+    exchange.meet(&parts).await;
     let operator = exchange.authenticate(&parts)?;
     Ok((operator, parts))
 }
@@ -232,6 +294,9 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(EnforcerError::NotFound(_))) => Err(Refusal::not_found()),
+        Ok(Err(EnforcerError::Contract { code, detail })) => {
+            Err(Refusal::new(StatusCode::CONFLICT, code, detail))
+        }
         Ok(Err(EnforcerError::Refused {
             reason,
             explanation,
@@ -255,6 +320,8 @@ async fn blocking<T: Send + 'static>(
 /// Which part of a list is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Page {
+    /// Whose records: those of one of our streams.
+    stream: Option<KeyThumbprint>,
     from: u64,
     limit: usize,
 }
@@ -262,6 +329,7 @@ struct Page {
 impl Page {
     fn parse(query: Option<&str>, most: usize) -> Result<Self, Refusal> {
         let mut page = Self {
+            stream: None,
             from: 0,
             limit: most,
         };
@@ -272,6 +340,11 @@ impl Page {
             .filter(|pair| !pair.is_empty())
         {
             match pair.split_once('=') {
+                Some(("stream", value)) => {
+                    let kid = KeyThumbprint::from_hex(value)
+                        .map_err(|_| bad(format!("`stream` is `{value}`, not a thumbprint")))?;
+                    page.stream = Some(kid);
+                }
                 Some(("from", value)) => {
                     page.from = value
                         .parse()

@@ -165,6 +165,11 @@ pub fn read(
     Ok((parameters, base(covered, &value), signature))
 }
 
+/// The key that a request says it is signed with; nothing is checked yet.
+pub(super) fn key_named(input: &str) -> Option<KeyThumbprint> {
+    Some(parse_input(input)?.kid)
+}
+
 fn parameters_text(parameters: &Parameters, with_body: bool) -> String {
     let digest = if with_body { " \"content-digest\"" } else { "" };
     format!(

@@ -31,7 +31,7 @@ pub struct Head {
 }
 
 impl Head {
-    pub(super) fn of(head: Acknowledgement) -> Self {
+    pub(crate) fn of(head: Acknowledgement) -> Self {
         Self {
             stream: head.stream.to_string(),
             sequence: head.sequence.get(),

@@ -20,7 +20,7 @@ pub(crate) struct StreamBody {
 }
 
 /// A body and where to write it.
-pub(super) fn stream() -> (Sender<Bytes>, StreamBody) {
+pub(crate) fn stream() -> (Sender<Bytes>, StreamBody) {
     let (sender, pieces) = queue(PIECES);
     (sender, StreamBody { pieces })
 }

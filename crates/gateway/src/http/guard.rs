@@ -118,6 +118,19 @@ impl Addresses {
 
 /// The headers of a POST with a message.
 pub(crate) fn check_post(headers: &HeaderMap) -> Result<(), Turned> {
+    check_json(headers)?;
+    if !accepts(headers, "application/json") || !accepts(headers, "text/event-stream") {
+        return Err(turned(
+            StatusCode::NOT_ACCEPTABLE,
+            "not_acceptable",
+            "`Accept` must list application/json and text/event-stream",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a body is JSON and not encoded in another way.
+pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Turned> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let json = match (types.next(), types.next()) {
         (Some(value), None) => value.to_str().is_ok_and(is_json),
@@ -128,13 +141,6 @@ pub(crate) fn check_post(headers: &HeaderMap) -> Result<(), Turned> {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "content_type_not_supported",
             "the body must be application/json, without an encoding",
-        ));
-    }
-    if !accepts(headers, "application/json") || !accepts(headers, "text/event-stream") {
-        return Err(turned(
-            StatusCode::NOT_ACCEPTABLE,
-            "not_acceptable",
-            "`Accept` must list application/json and text/event-stream",
         ));
     }
     Ok(())

@@ -1,14 +1,14 @@
 //! MCP over streamable HTTP: `/mcp/<server>`, in front of a server that speaks it too, or of one
 //! that the gateway runs over stdio.
 
-mod body;
+pub(crate) mod body;
 mod guard;
 mod process;
 mod process_output;
 mod pump;
-mod queue;
+pub(crate) mod queue;
 mod relay;
-mod reply;
+pub(crate) mod reply;
 mod session;
 mod unsolicited;
 pub(crate) mod upstream;
@@ -29,13 +29,13 @@ use counterfoil_protocol::digest::ContentDigest;
 use counterfoil_protocol::names::SessionName;
 use tokio::sync::watch;
 
-pub(crate) use self::guard::Addresses;
-use self::guard::{Agents, Turned, check_get, check_post};
+pub(crate) use self::guard::{Addresses, Agents, Turned, check_json};
+use self::guard::{check_get, check_post};
 use self::relay::Line;
 use self::reply::{json, refused, status_only, turned_away, unrecorded};
 use self::session::Sessions;
 use self::upstream::{PROTOCOL_VERSION, SESSION};
-use crate::config::{Config, Upstream};
+use crate::config::{Config, Protocol, Upstream};
 use crate::error::GatewayError;
 use crate::exchange::Errands;
 use crate::message::refusal::HEADER_MISMATCH;
@@ -54,6 +54,7 @@ pub(crate) struct Service {
     agents: Agents,
     addresses: Addresses,
     max_bytes: usize,
+    evidence_limit: Duration,
     /// Shared with every line, where streams without a call end when it turns true.
     stopping: watch::Sender<bool>,
 }
@@ -77,13 +78,14 @@ impl Service {
         config: &Config,
         gate: Gate,
         errands: Option<Errands>,
-        port: u16,
+        addresses: Addresses,
     ) -> Result<Self, GatewayError> {
         let client = upstream::client()?;
         let stopping = watch::Sender::new(false);
         let servers = config
             .servers
             .iter()
+            .filter(|server| server.protocol == Protocol::Mcp)
             .map(|server| {
                 let via = match &server.upstream {
                     Upstream::Url(url) => Via::Url(Line {
@@ -109,8 +111,9 @@ impl Service {
             errands,
             servers,
             agents: Agents::read(config)?,
-            addresses: Addresses::new(&config.gateway, port),
+            addresses,
             max_bytes: config.gateway.message_bytes,
+            evidence_limit: config.gateway.evidence_limit,
             stopping,
         })
     }
@@ -123,11 +126,6 @@ impl Service {
                 sessions.stop_listening();
             }
         }
-    }
-
-    /// The addresses it answers to.
-    pub(crate) const fn addresses(&self) -> &Addresses {
-        &self.addresses
     }
 
     /// Ends all servers that it runs.
@@ -194,7 +192,10 @@ async fn handle(
         caller,
         service.max_bytes,
     );
-    let proxy = Arc::new(proxy.with_errands(service.errands.clone()));
+    let proxy = proxy
+        .with_errands(service.errands.clone())
+        .with_evidence_limit(service.evidence_limit);
+    let proxy = Arc::new(proxy);
     if let Err(refused_version) = take_revision(&proxy, request.headers()) {
         return refused(proxy.record(refused_version).await);
     }
@@ -284,6 +285,7 @@ async fn post(
         (Via::Command(sessions), read) => sessions.post(proxy, headers, read).await,
         (Via::Url(line), ClientMessage::Pass(message)) => line.pass(proxy, headers, message).await,
         (Via::Url(line), ClientMessage::Request(request)) => {
+            proxy.in_order(&request).await;
             match proxy.decide(request).durable().await {
                 Verdict::Answer(answer) => json(StatusCode::OK, answer),
                 Verdict::Unrecorded(answer) => unrecorded(answer),

@@ -157,6 +157,7 @@ impl Session {
             session: self,
             id: &id,
         };
+        proxy.in_order(&request).await;
         let forward = match proxy.decide(request).durable().await {
             Verdict::Answer(answer) => return json(StatusCode::OK, answer),
             Verdict::Unrecorded(answer) => return super::reply::unrecorded(answer),

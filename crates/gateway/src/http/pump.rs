@@ -146,7 +146,7 @@ impl Pump {
                 };
                 match self.take(&id) {
                     Waiting::Call(call) => {
-                        let answering = call.answered(message.clone());
+                        let answering = call.answered_in_order(message.clone()).await;
                         let answer = answering.durable().await;
                         Some(if answer == *message.bytes() {
                             raw

@@ -8,27 +8,27 @@ use std::task::{Context, Poll};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// The most bytes that wait in one channel. One item that is larger waits alone.
-pub(super) const BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const BYTES: usize = 4 * 1024 * 1024;
 
 /// The other side has gone away, or, where waiting is no option, there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotTaken;
+pub(crate) struct NotTaken;
 
 /// Where items go in.
 #[derive(Debug)]
-pub(super) struct Sender<T> {
+pub(crate) struct Sender<T> {
     items: mpsc::Sender<(T, OwnedSemaphorePermit)>,
     room: Arc<Semaphore>,
 }
 
 /// Where items come out, in the same order.
 #[derive(Debug)]
-pub(super) struct Receiver<T> {
+pub(crate) struct Receiver<T> {
     items: mpsc::Receiver<(T, OwnedSemaphorePermit)>,
 }
 
 /// A channel for at most `items` items, of [`BYTES`] bytes together.
-pub(super) fn queue<T: AsRef<[u8]>>(items: usize) -> (Sender<T>, Receiver<T>) {
+pub(crate) fn queue<T: AsRef<[u8]>>(items: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::channel(items);
     let room = Arc::new(Semaphore::new(BYTES));
     let sender = Sender {
@@ -49,37 +49,37 @@ impl<T> Clone for Sender<T> {
 
 impl<T: AsRef<[u8]>> Sender<T> {
     /// Waits for room.
-    pub(super) async fn send(&self, item: T) -> Result<(), NotTaken> {
+    pub(crate) async fn send(&self, item: T) -> Result<(), NotTaken> {
         let room = Arc::clone(&self.room).acquire_many_owned(size(&item));
         let room = room.await.map_err(|_| NotTaken)?;
         self.items.send((item, room)).await.map_err(|_| NotTaken)
     }
 
     /// Only if there is room now.
-    pub(super) fn try_send(&self, item: T) -> Result<(), NotTaken> {
+    pub(crate) fn try_send(&self, item: T) -> Result<(), NotTaken> {
         let room = Arc::clone(&self.room).try_acquire_many_owned(size(&item));
         let room = room.map_err(|_| NotTaken)?;
         self.items.try_send((item, room)).map_err(|_| NotTaken)
     }
 
     /// Whether the receiver is gone.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.items.is_closed()
     }
 
     /// Done when the receiver is gone.
-    pub(super) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.items.closed().await;
     }
 }
 
 impl<T> Receiver<T> {
     /// The next item; none when all senders are gone.
-    pub(super) async fn recv(&mut self) -> Option<T> {
+    pub(crate) async fn recv(&mut self) -> Option<T> {
         self.items.recv().await.map(|(item, _)| item)
     }
 
-    pub(super) fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
+    pub(crate) fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         let next = self.items.poll_recv(context);
         next.map(|next| next.map(|(item, _)| item))
     }

@@ -63,7 +63,7 @@ impl Line {
                 body,
             } => {
                 let answer = match answer_to(&proxy, is_json, body, call.id()) {
-                    Some(message) => call.answered(message).durable().await,
+                    Some(message) => call.answered_in_order(message).await.durable().await,
                     None => {
                         let reason =
                             format!("the server answered with status {status} and no result");

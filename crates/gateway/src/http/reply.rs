@@ -13,14 +13,14 @@ use crate::message::refusal::{INVALID_REQUEST, Refusal};
 use crate::proxy::{Refused, TooManyRefusals};
 
 /// A response without a body.
-pub(super) fn status_only(status: StatusCode) -> Response {
+pub(crate) fn status_only(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
 }
 
 /// One message.
-pub(super) fn json(status: StatusCode, message: Bytes) -> Response {
+pub(crate) fn json(status: StatusCode, message: Bytes) -> Response {
     let mut response = Response::new(Body::from(message));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -29,7 +29,7 @@ pub(super) fn json(status: StatusCode, message: Bytes) -> Response {
 }
 
 /// A stream of events.
-pub(super) fn events(status: StatusCode, body: StreamBody) -> Response {
+pub(crate) fn events(status: StatusCode, body: StreamBody) -> Response {
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -39,13 +39,13 @@ pub(super) fn events(status: StatusCode, body: StreamBody) -> Response {
 }
 
 /// The same with more headers.
-pub(super) fn with_headers(mut response: Response, headers: HeaderMap) -> Response {
+pub(crate) fn with_headers(mut response: Response, headers: HeaderMap) -> Response {
     response.headers_mut().extend(headers);
     response
 }
 
 /// A message that goes no further.
-pub(super) fn refused(refused: Refused) -> Response {
+pub(crate) fn refused(refused: Refused) -> Response {
     let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
     let response = match refused.answer {
         Some(answer) => json(status, answer),
@@ -59,7 +59,7 @@ pub(super) fn refused(refused: Refused) -> Response {
 }
 
 /// A refusal that is not recorded, after too many others.
-pub(super) fn unrecorded(answer: Bytes) -> Response {
+pub(crate) fn unrecorded(answer: Bytes) -> Response {
     let status = StatusCode::from_u16(TooManyRefusals::STATUS);
     later(json(
         status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
@@ -75,7 +75,7 @@ fn later(mut response: Response) -> Response {
 }
 
 /// A request that was not even read.
-pub(super) fn turned_away(turned: Turned) -> Response {
+pub(crate) fn turned_away(turned: Turned) -> Response {
     let reason = format!("{}. Nothing was forwarded.", turned.reason);
     let refusal = Refusal {
         code: turned.code,
@@ -96,7 +96,7 @@ pub(super) fn turned_away(turned: Turned) -> Response {
 }
 
 /// One event with a message as its data.
-pub(super) fn event(message: &[u8]) -> Bytes {
+pub(crate) fn event(message: &[u8]) -> Bytes {
     let line = crate::message::framing::to_line(message);
     let mut event = Vec::with_capacity(line.len() + 32);
     event.extend_from_slice(b"event: message\ndata: ");

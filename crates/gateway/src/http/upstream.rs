@@ -213,7 +213,7 @@ impl Events {
 }
 
 /// An error with what caused it, without the address, which may be internal.
-fn causes(error: &reqwest::Error) -> String {
+pub(crate) fn causes(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -9,7 +9,20 @@ use super::json::{
 use super::methods;
 
 /// Members of these objects are recorded; deeper ones are only checked.
-const DESCEND: Descend = &[&["params", "result", "error"], &["_meta", "data"]];
+const DESCEND: Descend = &[
+    &["params", "result", "error"],
+    &[
+        "_meta",
+        "data",
+        "metadata",
+        // What the results of A2A are about.
+        "artifactUpdate",
+        "message",
+        "statusUpdate",
+        "task",
+    ],
+    &["metadata", "status"],
+];
 
 /// One message: its bytes as received, and what they say.
 ///
@@ -91,8 +104,9 @@ impl Message {
 
     /// The value at a path of member names.
     ///
-    /// Reaches the top-level members, those of `params`, `result` and `error`, and those of
-    /// `_meta` and `data` in these.
+    /// Reaches the top-level members, those of `params`, `result` and `error`, those of `_meta`,
+    /// `data`, `metadata` and of what A2A results are about in these, and the `metadata` and
+    /// `status` of the latter.
     pub fn at(&self, path: &[&str]) -> Option<Value> {
         self.outline.at(&self.bytes, path)
     }

@@ -6,6 +6,8 @@
 //! say what the message is; the original bytes are what is committed to and what is forwarded.
 //! Nothing here opens a socket or decides anything.
 
+pub mod a2a;
+pub mod attestations;
 pub mod call;
 pub mod envelope;
 pub mod framing;
@@ -22,6 +24,7 @@ pub use self::call::{Action, CallError, Classified, classify};
 pub use self::envelope::{Body, Message, MessageError};
 pub use self::id::Id;
 pub use self::methods::{Method, Revision, Sender, Verb};
+pub use self::splice::Dialect;
 
 #[cfg(test)]
 mod tests;

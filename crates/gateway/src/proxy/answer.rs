@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use counterfoil_enforcer::EnforcerError;
 use counterfoil_enforcer::call::{Denial, Envelope};
+use counterfoil_enforcer::contract::NotAttested;
 use counterfoil_protocol::names::PolicyId;
 
 use super::{Proxy, Request};
 use crate::evidence;
 use crate::message::call::revision_of;
 use crate::message::refusal::{DENIED, INTERNAL_ERROR, Refusal};
-use crate::message::{Id, Message, Revision, Verb, splice};
+use crate::message::{Dialect, Id, Message, Revision};
 
 /// A message that goes no further.
 #[derive(Clone, Debug)]
@@ -52,6 +53,7 @@ pub(super) struct Asked {
     pub(super) revision: Revision,
     /// Tool calls are answered with a result that a model can read.
     pub(super) is_tool_call: bool,
+    pub(super) dialect: Dialect,
 }
 
 impl Asked {
@@ -59,7 +61,8 @@ impl Asked {
         Self {
             id: request.id.clone(),
             revision: request.revision,
-            is_tool_call: request.action.verb == Verb::CallTool,
+            is_tool_call: request.is_tool_call,
+            dialect: request.dialect,
         }
     }
 
@@ -84,7 +87,7 @@ impl Asked {
             instead: instead.as_deref(),
         });
         match &denial.envelope {
-            Some(envelope) => with_evidence(answer, envelope),
+            Some(envelope) => with_evidence(self.dialect, answer, envelope),
             None => answer,
         }
     }
@@ -103,6 +106,17 @@ impl Asked {
             reason: &reason,
             rules: &[],
             instead: None,
+        })
+    }
+
+    /// The refusal of a call that was allowed, and whose evidence did not come in time.
+    pub(super) fn not_sent(&self, late: &NotAttested) -> Bytes {
+        let reason = format!("{}. Nothing was forwarded.", late.explanation);
+        self.refusal(&Refusal {
+            code: late.reason.as_str(),
+            reason: &reason,
+            rules: &[],
+            instead: Some("The call was not executed. It may be tried again later."),
         })
     }
 
@@ -182,10 +196,10 @@ impl Proxy {
 }
 
 /// The gateway's own answer with evidence in it.
-pub(super) fn with_evidence(answer: Bytes, envelope: &Envelope) -> Bytes {
+pub(super) fn with_evidence(dialect: Dialect, answer: Bytes, envelope: &Envelope) -> Bytes {
     let spliced = Message::from_bytes(answer.clone(), answer.len())
         .ok()
-        .and_then(|message| splice::insert(&message, &evidence::encode(envelope)).ok());
+        .and_then(|message| dialect.insert(&message, &evidence::encode(envelope)).ok());
     match spliced {
         Some(spliced) => spliced,
         None => {
@@ -198,7 +212,7 @@ pub(super) fn with_evidence(answer: Bytes, envelope: &Envelope) -> Bytes {
 }
 
 /// `text` with a full stop at its end.
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let text = text.trim_end();
     match text.chars().last() {
         Some('.' | '!' | '?') | None => text.to_owned(),

@@ -15,24 +15,33 @@
 mod answer;
 mod call;
 mod decide;
+mod order;
 mod read;
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use counterfoil_enforcer::{Enforcer, EnforcerError};
 use counterfoil_protocol::names::{AgentName, OperatorName, ReasonCode, ServerName, SessionName};
 
 use crate::exchange::Errands;
-use crate::message::{Message, Revision, call::handshake_version};
+use crate::message::{Dialect, Message, Revision, call::handshake_version};
 
 pub use self::answer::Refused;
-pub(crate) use self::answer::TooManyRefusals;
+pub(crate) use self::answer::{TooManyRefusals, sentence};
+pub(crate) use self::call::Streamed;
 pub use self::call::{Answering, Executed, OpenCall};
-pub use self::decide::{Deciding, Forward, Verdict};
+pub use self::decide::{Attesting, Deciding, Forward, Verdict};
+pub(crate) use self::decide::{CHANNEL_GAP, run_errands};
+pub(crate) use self::order::fill;
 pub use self::read::{ClientMessage, Request, ServerMessage};
 
 /// How much longer than a message its evidence may make it, in bytes.
 pub const EVIDENCE_BYTES: usize = 1024 * 1024;
+
+/// How long a request waits for its evidence, where a contract asks for it before the call and
+/// nothing else is said.
+pub const EVIDENCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Either an enforcer that decides, or the reason why there is none and everything is denied.
 #[derive(Clone, Debug)]
@@ -125,6 +134,8 @@ pub struct Proxy {
     caller: Caller,
     max_bytes: usize,
     errands: Option<Errands>,
+    evidence_limit: Duration,
+    dialect: Dialect,
     /// The revision of the session, as an index into [`Revision::ALL`].
     revision: AtomicU8,
 }
@@ -145,6 +156,8 @@ impl Proxy {
             caller,
             max_bytes,
             errands: None,
+            evidence_limit: EVIDENCE_LIMIT,
+            dialect: Dialect::Mcp,
             revision: AtomicU8::new(0),
         }
     }
@@ -153,6 +166,20 @@ impl Proxy {
     #[must_use]
     pub fn with_errands(mut self, errands: Option<Errands>) -> Self {
         self.errands = errands;
+        self
+    }
+
+    /// The same, with another bound on how long a request waits for its evidence.
+    #[must_use]
+    pub const fn with_evidence_limit(mut self, limit: Duration) -> Self {
+        self.evidence_limit = limit;
+        self
+    }
+
+    /// The same, for messages of this protocol.
+    #[must_use]
+    pub const fn speaking(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
         self
     }
 

@@ -2,19 +2,23 @@
 
 use bytes::Bytes;
 use counterfoil_enforcer::call::Envelope;
+use counterfoil_protocol::attestation::Attestation;
 use counterfoil_protocol::names::{ToolName, Verb};
 
 use super::answer::{Asked, Refused};
 use super::{Direction, Gate, Proxy};
 use crate::evidence;
+use crate::message::a2a::A2aMethod;
 use crate::message::call::{Action, revision_of};
 use crate::message::framing::LineTooLong;
+use crate::message::json::Span;
 use crate::message::refusal::{
     INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal, UNSUPPORTED_PROTOCOL_VERSION,
     answer_to_bad_call, answer_to_bad_message, answer_to_unknown_method,
 };
 use crate::message::{
-    Body, Classified, Id, Message, Revision, Sender, Verb as MethodVerb, classify, splice,
+    Body, Classified, Dialect, Id, Message, Revision, Sender, Verb as MethodVerb, attestations,
+    classify,
 };
 
 /// What came from the client's side.
@@ -49,12 +53,18 @@ pub enum ServerMessage {
 pub struct Request {
     pub(super) message: Message,
     pub(super) id: Id,
-    pub(super) action: Action,
+    /// Where the arguments are that a policy is given; none are the same as `{}`.
+    pub(super) arguments: Option<Span>,
+    /// Tool calls are refused with a result that a model can read.
+    pub(super) is_tool_call: bool,
+    pub(super) dialect: Dialect,
     pub(super) verb: Verb,
     pub(super) tool: ToolName,
     pub(super) revision: Revision,
     /// What came along, where other operators call.
     pub(super) envelope: Option<Envelope>,
+    /// The evidence from elsewhere that the parameters refer to.
+    pub(super) attestations: Vec<Attestation>,
 }
 
 impl Request {
@@ -66,6 +76,12 @@ impl Request {
     /// Its revision.
     pub const fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// The arguments that a policy is given.
+    pub(super) fn arguments(&self) -> &[u8] {
+        self.arguments
+            .map_or(b"{}", |span| span.of(self.message.bytes()))
     }
 
     /// The message as the server will get it, but for evidence that is added.
@@ -100,9 +116,12 @@ impl Proxy {
     }
 
     fn understand(&self, message: Message) -> ClientMessage {
-        let revision = match revision_of(&message, self.revision()) {
-            Ok(revision) => revision,
-            Err(stated) => return unsupported_version(&message, &stated, self.revision()),
+        let revision = match (self.dialect, revision_of(&message, self.revision())) {
+            (Dialect::Mcp, Ok(revision)) => revision,
+            (Dialect::Mcp, Err(stated)) => {
+                return unsupported_version(&message, &stated, self.revision());
+            }
+            (Dialect::A2a, _) => self.revision(),
         };
         if let (Gate::Refusing { code, detail }, Body::Request { id, method, .. }) =
             (&self.gate, message.body())
@@ -110,7 +129,8 @@ impl Proxy {
             let asked = Asked {
                 id: id.clone(),
                 revision,
-                is_tool_call: method == "tools/call",
+                is_tool_call: self.dialect == Dialect::Mcp && method == "tools/call",
+                dialect: self.dialect,
             };
             return ClientMessage::Refused(Refused {
                 answer: Some(self.refused_by_gate(&asked, code.as_str(), detail)),
@@ -122,6 +142,9 @@ impl Proxy {
             Ok(taken) => taken,
             Err(message) => return forged(&message, revision),
         };
+        if self.dialect == Dialect::A2a {
+            return self.understand_a2a(message, revision, envelope);
+        }
         let classified = match classify(&message, Sender::Client) {
             Ok(classified) => classified,
             Err(error) => {
@@ -133,7 +156,17 @@ impl Proxy {
             }
         };
         match classified {
-            Classified::Action(action) => self.request(message, action, revision, envelope),
+            Classified::Action(action) => {
+                let verb = message.method().and_then(|method| Verb::new(method).ok());
+                let read = Read {
+                    verb,
+                    tool: subject(&message, &action)
+                        .and_then(|subject| ToolName::new(subject).ok()),
+                    arguments: action.arguments,
+                    is_tool_call: action.verb == MethodVerb::CallTool,
+                };
+                self.request(message, read, revision, envelope)
+            }
             _ if envelope.is_some() => forged(&message, revision),
             Classified::Lifecycle(_) | Classified::Notification(_) => ClientMessage::Pass(message),
             Classified::Response => ClientMessage::Pass(message),
@@ -145,6 +178,34 @@ impl Proxy {
         }
     }
 
+    /// In A2A every request is decided, and there is nothing else.
+    fn understand_a2a(
+        &self,
+        message: Message,
+        revision: Revision,
+        envelope: Option<Envelope>,
+    ) -> ClientMessage {
+        let method = match message.body() {
+            Body::Request { method, .. } => A2aMethod::find(method),
+            _ => None,
+        };
+        let Some(method) = method else {
+            return unknown(&message, revision);
+        };
+        let arguments = match message.body() {
+            Body::Request { params, .. } => *params,
+            _ => None,
+        };
+        let read = Read {
+            verb: Verb::new(method.verb()).ok(),
+            // Whom the request goes to: it names no skill.
+            tool: ToolName::new(self.server.as_str()).ok(),
+            arguments,
+            is_tool_call: false,
+        };
+        self.request(message, read, revision, envelope)
+    }
+
     /// Takes out the evidence where other operators call. Nobody else may send any: the message
     /// comes back as an error then.
     #[allow(
@@ -152,7 +213,7 @@ impl Proxy {
         reason = "the message goes back to the caller, once"
     )]
     fn take_evidence(&self, message: Message) -> Result<(Message, Option<Envelope>), Message> {
-        if !splice::is_present(&message) {
+        if !self.dialect.is_present(&message) {
             return Ok((message, None));
         }
         if self.direction != Direction::Incoming {
@@ -160,7 +221,7 @@ impl Proxy {
         }
         // What is present and cannot be read is an envelope without records, which the enforcer
         // refuses and records as malformed evidence.
-        match splice::take(message.clone()) {
+        match self.dialect.take(message.clone()) {
             Ok(taken) => {
                 let envelope = taken
                     .evidence
@@ -174,33 +235,42 @@ impl Proxy {
     fn request(
         &self,
         message: Message,
-        action: Action,
+        read: Read,
         revision: Revision,
         envelope: Option<Envelope>,
     ) -> ClientMessage {
-        let (Some(id), Some(method)) = (message.id().cloned(), message.method()) else {
+        let Some(id) = message.id().cloned() else {
             return unknown(&message, revision);
         };
-        let tool = subject(&message, &action).and_then(|subject| ToolName::new(subject).ok());
-        let (Ok(verb), Some(tool)) = (Verb::new(method), tool) else {
+        let (Some(verb), Some(tool)) = (read.verb, read.tool) else {
             let reason = "what it acts on is not named, or by a name that is too long or has \
                           control characters. Nothing was forwarded.";
             return refuse(&id, "invalid_params", reason, INVALID_PARAMS, revision);
         };
         if self.direction != Direction::Local
-            && let Err(error) = splice::check_room(&message)
+            && let Err(error) = self.dialect.check_room(&message)
             && envelope.is_none()
         {
             let reason = format!("{error}. Nothing was forwarded.");
             return refuse(&id, error.code(), &reason, INVALID_PARAMS, revision);
         }
+        let attestations = match attestations::of_parameters(&message) {
+            Ok(attestations) => attestations,
+            Err(error) => {
+                let reason = format!("{error}. Nothing was forwarded.");
+                return refuse(&id, error.code(), &reason, INVALID_PARAMS, revision);
+            }
+        };
         ClientMessage::Request(Box::new(Request {
             id,
-            action,
+            arguments: read.arguments,
+            is_tool_call: read.is_tool_call,
+            dialect: self.dialect,
             verb,
             tool,
             revision,
             envelope,
+            attestations,
             message,
         }))
     }
@@ -218,9 +288,13 @@ impl Proxy {
         };
         match classify(&message, Sender::Server) {
             Ok(Classified::Response) => ServerMessage::Answer(message),
+            _ if self.dialect == Dialect::A2a => dropped(
+                "not_an_answer",
+                "an agent sends something that is no answer".to_owned(),
+            ),
             Ok(Classified::Notification(_) | Classified::UnknownNotification(_))
             | Ok(Classified::ServerRequest(_) | Classified::Lifecycle(_))
-                if !splice::is_present(&message) =>
+                if !self.dialect.is_present(&message) =>
             {
                 ServerMessage::Pass(message)
             }
@@ -234,6 +308,14 @@ impl Proxy {
             Err(error) => dropped(error.code(), error.to_string()),
         }
     }
+}
+
+/// What a request says, in the terms of records.
+struct Read {
+    verb: Option<Verb>,
+    tool: Option<ToolName>,
+    arguments: Option<Span>,
+    is_tool_call: bool,
 }
 
 /// What the action is about, as records name it.
@@ -286,7 +368,7 @@ fn refuse(
 
 fn forged(message: &Message, revision: Revision) -> ClientMessage {
     let code = "evidence_member_present";
-    let reason = "only a gateway may write the member `dev.counterfoil/evidence`, and only in \
+    let reason = "only a gateway may write the member that carries evidence, and only in \
                   calls. Nothing was forwarded.";
     match message.body() {
         Body::Request { id, .. } => refuse(id, code, reason, INVALID_REQUEST, revision),

@@ -145,21 +145,32 @@ impl<W: Write + Send + 'static> Bridge<W> {
         let ends = Arc::clone(&self.0);
         match step {
             Step::Answer(answer) => ends.tell(&answer),
-            Step::Decide(deciding, id) => match deciding.wait() {
-                Verdict::Answer(answer) | Verdict::Unrecorded(answer) => {
+            Step::Decide(deciding, id) => match deciding.wait_for_decision() {
+                Ok(Verdict::Answer(answer) | Verdict::Unrecorded(answer)) => {
                     ends.waiting.release(&id);
                     ends.tell(&answer);
                 }
-                Verdict::Forward(forward) => {
+                decided => {
                     let (noted, begin) = oneshot::channel();
+                    let called = id.clone();
                     let task = tasks.spawn_on(
                         async move {
                             // Its handle is noted first: noted after the call is over, it would
                             // hold the id for ever.
                             let _: Result<(), _> = begin.await;
-                            let Forward { bytes, call } = *forward;
-                            let id = call.id().clone();
-                            let answer = ends.call(bytes, call).await;
+                            let id = called;
+                            // Other calls go on while one waits for its evidence.
+                            let verdict = match decided {
+                                Ok(verdict) => verdict,
+                                Err(attesting) => attesting.attested().await,
+                            };
+                            let answer = match verdict {
+                                Verdict::Forward(forward) => {
+                                    let Forward { bytes, call } = *forward;
+                                    ends.call(bytes, call).await
+                                }
+                                Verdict::Answer(answer) | Verdict::Unrecorded(answer) => answer,
+                            };
                             // Whoever reads the answer may use the id again, and so may who
                             // cancelled the call.
                             let own = tokio::task::id();
@@ -321,7 +332,7 @@ impl<W: Write> Ends<W> {
             Reply::Events { mut events, .. } => self.find(message, &mut events).await?,
         };
         match open.take() {
-            Some(call) => Ok(call.answered(answer).durable().await),
+            Some(call) => Ok(call.answered_in_order(answer).await.durable().await),
             None => Err(NoReply::Lost("the call is over".to_owned())),
         }
     }

@@ -30,13 +30,23 @@ use zeroize::Zeroizing;
 /// Set in the environment of the process that plays the tool server: where it notes what it saw.
 const SERVER: &str = "TOOL_SERVER_NOTES";
 
-/// Allows everything but tools whose name begins with `forbidden`.
+/// Allows everything but tools whose name, or path, begins with `forbidden`, and for agents of
+/// others with `unwelcome`.
 #[derive(Debug)]
 pub struct Names;
 
 impl Policy for Names {
     fn evaluate(&self, input: &EvaluationInput<'_>) -> Evaluation {
-        if input.tool.as_str().starts_with("forbidden") {
+        let name = input.tool.as_str().trim_start_matches('/');
+        if input.counterparty == Some(input.operator) && name.starts_with("unwelcome") {
+            return Evaluation::Deny(Denied {
+                reason: ReasonCode::literal("policy_forbids"),
+                policies: vec![PolicyId::literal("no-unwelcome-tools")],
+                explanation: format!("`{}` is not for others", input.tool),
+                instead: None,
+            });
+        }
+        if name.starts_with("forbidden") {
             return Evaluation::Deny(Denied {
                 reason: ReasonCode::literal("policy_forbids"),
                 policies: vec![PolicyId::literal("no-forbidden-tools")],
@@ -205,6 +215,7 @@ fn open_in(
         backlog_limit: None,
         batch_records: 1_024,
         operators: Arc::clone(operators),
+        contracts: Default::default(),
         environment,
     };
     Enforcer::open(settings).unwrap().0

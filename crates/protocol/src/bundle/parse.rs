@@ -7,7 +7,7 @@ use super::framing::Framing;
 use super::item::{Header, Part, Seal};
 use super::{FORMAT, LIMITS};
 use crate::batch::MAX_RECORDS;
-use crate::cbor::fields::{array, bytes, fixed, nullable, text, unsigned};
+use crate::cbor::fields::{array, bytes, fixed, nullable, row, text, unsigned};
 use crate::cbor::{Fields, decode};
 use crate::digest::CheckpointDigest;
 use crate::disclosure::Disclosure;
@@ -237,13 +237,7 @@ fn disclosures(value: Value) -> Result<Vec<(usize, Disclosure)>, Failure> {
 }
 
 fn disclosure(value: Value) -> Result<(usize, Disclosure), Failure> {
-    let parts: [Value; 2] = array(value, 2, "a disclosure")?.try_into().map_err(|_| {
-        Failure::new(
-            FailureCode::StructureWrongType,
-            "a disclosure is not two items",
-        )
-    })?;
-    let [index, disclosure] = parts;
+    let [index, disclosure] = row(value, "a disclosure")?;
     let index = unsigned(&index, "the index of a disclosure")?;
     let index = usize::try_from(index)
         .map_err(|_| range(format!("a disclosure of record {index} of the part")))?;

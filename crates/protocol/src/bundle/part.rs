@@ -7,6 +7,7 @@ use super::item::{Header, Part};
 use super::links::Links;
 use super::log_cache::LogCache;
 use super::shared::{Operator, Shared, share};
+use crate::commitment::VerifiedCommitment;
 use crate::digest::CheckpointDigest;
 use crate::disclosure::Disclosure;
 use crate::failure::{Failure, FailureCode};
@@ -111,6 +112,14 @@ impl OpenPart {
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         let records = &self.part.records;
         records.get(self.next.checked_sub(1)?).map(Vec::as_slice)
+    }
+
+    /// The commitment to the batch of the records.
+    pub(super) const fn commitment(&self) -> Option<&VerifiedCommitment> {
+        match &self.shared {
+            Ok(shared) => shared.commitment.as_ref(),
+            Err(_) => None,
+        }
     }
 
     /// What is disclosed of the record that was handed out last.

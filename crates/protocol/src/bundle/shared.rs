@@ -34,6 +34,7 @@ pub(super) struct Shared {
     pub(super) batch: Option<(Sequence, PartialTree)>,
     pub(super) not_after: Option<UnixSeconds>,
     pub(super) keys_known_to: Option<u64>,
+    pub(super) commitment: Option<VerifiedCommitment>,
     // Of the commitment; handed out with the first record.
     pub(super) broken: Option<BrokenLink>,
 }
@@ -69,6 +70,7 @@ pub(super) fn share(
         batch: None,
         not_after: None,
         keys_known_to: None,
+        commitment: None,
         broken: None,
     };
     let mut logged = None;
@@ -109,7 +111,10 @@ pub(super) fn share(
     if let (Some(first), Some(last)) = (records.first(), records.last()) {
         links.continues(kid, sequence(first), sequence(last))?;
     }
-    shared.broken = sealed.and_then(|(_, commitment)| links.commitment(&commitment));
+    if let Some((_, commitment)) = sealed {
+        shared.broken = links.commitment(&commitment);
+        shared.commitment = Some(commitment);
+    }
     Ok(shared)
 }
 
@@ -171,9 +176,11 @@ fn belong_together(
                 ),
             ));
         }
-        let Some(counterparty) = &header.counterparty else {
-            continue;
-        };
+    }
+    let Some(counterparty) = &header.counterparty else {
+        return Ok(());
+    };
+    for record in records {
         let content = record.unverified_content();
         if content.channel().map(|link| &link.counterparty) != Some(counterparty) {
             return Err(Failure::new(

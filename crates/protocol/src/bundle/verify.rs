@@ -7,6 +7,7 @@ use super::log_cache::LogCache;
 use super::parse::{Item, Parser};
 use super::part::OpenPart;
 use super::shared::Operator;
+use crate::commitment::VerifiedCommitment;
 use crate::disclosure::Disclosure;
 use crate::failure::{Failure, FailureCode};
 use crate::level::Level;
@@ -150,6 +151,12 @@ impl<'t> Verifier<'t> {
     /// The bytes of the record that was handed out last.
     pub fn record_bytes(&self) -> Option<&[u8]> {
         self.part.as_ref()?.bytes()
+    }
+
+    /// The commitment to the batch of the record that was handed out last, if its part is sealed
+    /// and what the part shares holds.
+    pub fn commitment(&self) -> Option<&VerifiedCommitment> {
+        self.part.as_ref()?.commitment()
     }
 
     /// What the bundle discloses of the record that was handed out last. It has been checked if

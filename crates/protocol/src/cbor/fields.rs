@@ -114,9 +114,9 @@ pub(crate) fn unsigned(value: &Value, place: &str) -> Result<u64, Failure> {
 }
 
 /// Reads an integer that fits 64 bits with its sign.
-pub(crate) fn integer(value: &Value, place: &str) -> Result<i64, Failure> {
+pub(crate) fn integer(value: &Value, place: &str) -> Result<i128, Failure> {
     match value {
-        Value::Integer(number) => i64::try_from(*number).map_err(|_| wrong(place, "an integer")),
+        Value::Integer(number) => Ok(i128::from(*number)),
         _ => Err(wrong(place, "an integer")),
     }
 }
@@ -164,6 +164,15 @@ pub(crate) fn array(value: Value, most: usize, place: &str) -> Result<Vec<Value>
 }
 
 /// Reads null as none.
+/// An array that always has `N` items.
+pub(crate) fn row<const N: usize>(value: Value, place: &str) -> Result<[Value; N], Failure> {
+    match value {
+        Value::Array(items) => items.try_into().ok(),
+        _ => None,
+    }
+    .ok_or_else(|| wrong(place, &format!("an array of {N} items")))
+}
+
 pub(crate) fn nullable(value: Value) -> Option<Value> {
     if value.is_null() { None } else { Some(value) }
 }

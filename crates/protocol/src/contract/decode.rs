@@ -9,7 +9,7 @@ use super::terms::{
     Permission, Target,
 };
 use super::{Pattern, Pointer};
-use crate::cbor::fields::{array, text, unsigned};
+use crate::cbor::fields::{array, row, text, unsigned};
 use crate::cbor::{Fields, decode};
 use crate::disclosure::DisclosedField;
 use crate::failure::{Failure, FailureCode};
@@ -44,7 +44,7 @@ pub(super) fn terms(bytes: &[u8]) -> Result<Clauses, Failure> {
             MAX_DISCLOSURES,
             "disclosures",
             |value| {
-                let [party, field] = items(value, "a disclosure")?;
+                let [party, field] = row(value, "a disclosure")?;
                 let party = by(&party)?;
                 let field = unsigned(&field, "a disclosed field")?;
                 Ok((party, DisclosedField::from_key(field)?))
@@ -56,7 +56,7 @@ pub(super) fn terms(bytes: &[u8]) -> Result<Clauses, Failure> {
             .transpose()?,
         budgets: map(fields.required(12)?, MAX_BUDGETS, "budgets", budget)?,
         escalation: set(fields.required(13)?, MAX_CONTACTS, "escalation", |value| {
-            let [party, contact] = items(value, "a contact")?;
+            let [party, contact] = row(value, "a contact")?;
             Ok((by(&party)?, Contact::new(text(contact, "a contact")?)?))
         })?,
         notice: Millis::new(unsigned(&fields.required(14)?, "notice")?),
@@ -85,7 +85,7 @@ fn permission(value: Value) -> Result<Permission, Failure> {
 
 fn targets(value: Value) -> Result<Vec<Target>, Failure> {
     let targets = list(value, MAX_TARGETS, "targets", |value| {
-        let [pointer, pattern] = items(value, "a target")?;
+        let [pointer, pattern] = row(value, "a target")?;
         Ok(Target {
             pointer: Pointer::new(text(pointer, "a pointer")?)?,
             pattern: Pattern::new(text(pattern, "a pattern")?)?,
@@ -98,7 +98,7 @@ fn targets(value: Value) -> Result<Vec<Target>, Failure> {
 }
 
 fn level(value: Value) -> Result<(Tier, Level), Failure> {
-    let [tier, number] = items(value, "a level")?;
+    let [tier, number] = row(value, "a level")?;
     let tier = Tier::new(text(tier, "tier")?)?;
     let number = unsigned(&number, "level")?;
     let level = Level::from_number(number)
@@ -107,7 +107,7 @@ fn level(value: Value) -> Result<(Tier, Level), Failure> {
 }
 
 fn budget(value: Value) -> Result<((Unit, Millis), Amount), Failure> {
-    let [unit, amount, period] = items(value, "a budget")?;
+    let [unit, amount, period] = row(value, "a budget")?;
     let unit = Unit::new(text(unit, "unit")?)?;
     let amount = Amount::new(unsigned(&amount, "amount")?);
     let period = Millis::new(unsigned(&period, "period")?);
@@ -159,15 +159,6 @@ fn ascending(sorted: bool, place: &str) -> Result<(), Failure> {
     } else {
         Err(range(format!("{place} are not in ascending order")))
     }
-}
-
-fn items<const N: usize>(value: Value, place: &'static str) -> Result<[Value; N], Failure> {
-    array(value, N, place)?.try_into().map_err(|_| {
-        Failure::new(
-            FailureCode::StructureWrongType,
-            format!("{place} is not {N} items"),
-        )
-    })
 }
 
 fn range(detail: String) -> Failure {

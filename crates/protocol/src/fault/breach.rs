@@ -12,7 +12,7 @@ use crate::disclosure::DisclosedField;
 use crate::failure::Failure;
 use crate::level::Level;
 use crate::names::OperatorName;
-use crate::numbers::UnixSeconds;
+use crate::numbers::{UnixMillis, UnixSeconds};
 use crate::receipt::Receipt;
 use crate::record::{Action, Body, Record, Verdict, VerifiedRecord};
 
@@ -56,7 +56,8 @@ pub(super) fn contract(
 /// its own order and its own clock.
 fn ended(record: &VerifiedRecord, contract: &ContractReport, terms: &Terms) -> Option<String> {
     let end = contract.end.as_ref()?.facts.as_ref()?;
-    let over = end.record.time.saturating_add(terms.clauses().notice.get());
+    let notice = terms.clauses().notice.get();
+    let over = UnixMillis::new(end.record.time.get().checked_add(notice)?);
     let after = end.kid == record.kid()
         && end.issuer == *record.issuer()
         && end.record.sequence < record.record().sequence
@@ -130,11 +131,14 @@ fn too_low(
     let Some(request) = decision.request else {
         return Err(not_shown("the decision names no request"));
     };
-    let needed = if disclosed {
-        let permitted = terms.permits(call);
-        permitted.map(|permitted| permitted.level).ok()
-    } else {
-        least(call.action, terms)
+    let needed = match terms.permits(call) {
+        Ok(permitted) => Some(permitted.level),
+        Err(
+            OutsideContract::Target
+            | OutsideContract::Parameters(_)
+            | OutsideContract::Unreadable { .. },
+        ) if !disclosed => least(call.action, terms),
+        Err(_) => None,
     };
     let needed = needed.ok_or_else(|| not_shown("the contract does not permit the call"))?;
     if request.evidence >= needed {

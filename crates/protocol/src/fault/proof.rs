@@ -8,7 +8,7 @@ use counterfoil_tlog::tree::Hash;
 
 use super::kind::FaultKind;
 use crate::batch::MAX_PATH;
-use crate::cbor::fields::{array, bytes, fixed, nullable, text, unsigned};
+use crate::cbor::fields::{array, bytes, fixed, nullable, row, text, unsigned};
 use crate::cbor::{Encoder, Fields, Limits, decode};
 use crate::failure::{Failure, FailureCode};
 use crate::names::OperatorName;
@@ -214,12 +214,7 @@ fn record(encoded: &[u8]) -> Result<Receipt, Failure> {
 
 fn pair(encoded: &[u8], place: &str) -> Result<[Value; 2], Failure> {
     let value = decode(encoded, &Limits::untagged(MAX_BYTES))?;
-    array(value, 2, place)?.try_into().map_err(|_| {
-        Failure::new(
-            FailureCode::StructureWrongType,
-            format!("{place} is not two items"),
-        )
-    })
+    row(value, place)
 }
 
 impl FaultProof {

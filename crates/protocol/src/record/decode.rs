@@ -8,7 +8,7 @@ use super::{
     Outcome, OutcomeStatus, Record, Request, Reservation, Settlement, Statement, Verdict,
 };
 use crate::attestation::{self, Attestation};
-use crate::cbor::fields::{array, fixed, nullable, text, unsigned};
+use crate::cbor::fields::{array, fixed, nullable, row, text, unsigned};
 use crate::cbor::{Fields, Limits, decode};
 use crate::cose::MAX_BYTES;
 use crate::digest::{CheckpointDigest, ContentDigest, KeyThumbprint, RecordId};
@@ -26,6 +26,9 @@ pub(super) fn payload(bytes: &[u8]) -> Result<Record, Failure> {
 fn record(value: Value) -> Result<Record, Failure> {
     let mut fields = Fields::of(value, "the record")?;
     let kind = unsigned(&fields.required(1)?, "kind")?;
+    if !(1..=4).contains(&kind) {
+        return Err(range(format!("kind {kind} does not exist")));
+    }
     let sequence = Sequence::new(unsigned(&fields.required(2)?, "sequence")?);
     let previous = nullable(fields.required(3)?)
         .map(|value| id(&value, "previous"))
@@ -37,10 +40,12 @@ fn record(value: Value) -> Result<Record, Failure> {
         1 => Body::Request(request(&mut fields, channel)?),
         2 => Body::Decision(decision(&mut fields, channel)?),
         3 => Body::Outcome(outcome(&mut fields, channel)?),
-        4 => control(fields.required(18)?, channel)?,
-        _ => return Err(range(format!("kind {kind} does not exist"))),
+        _ => control(fields.required(18)?, channel)?,
     };
     fields.finish()?;
+    if matches!(&body, Body::Request(request) if request.evaluation.verdict == Verdict::Deny) {
+        return Err(range("a request with verdict deny".to_owned()));
+    }
     Ok(Record {
         sequence,
         previous,
@@ -57,7 +62,7 @@ fn request(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Request,
             "a request has no field 6",
         )
     })?;
-    let request = Request {
+    Ok(Request {
         channel,
         actor: actor(fields.required(7)?)?,
         action: action(fields.required(8)?)?,
@@ -66,11 +71,7 @@ fn request(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Request,
         reservations: reservations(fields.required(11)?)?,
         contract: contract(fields)?,
         attestations: attestations(fields)?,
-    };
-    if request.evaluation.verdict == Verdict::Deny {
-        return Err(range("a request with verdict deny".to_owned()));
-    }
-    Ok(request)
+    })
 }
 
 fn decision(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Decision, Failure> {
@@ -106,7 +107,7 @@ fn outcome(fields: &mut Fields, channel: Option<ChannelLink>) -> Result<Outcome,
 }
 
 fn decided_request(value: Value) -> Result<DecidedRequest, Failure> {
-    let [request, evidence] = items::<2>(value, "the decided request")?;
+    let [request, evidence] = row::<2>(value, "the decided request")?;
     let request = id(&request, "request")?;
     let number = unsigned(&evidence, "evidence level")?;
     Ok(DecidedRequest {
@@ -272,7 +273,7 @@ fn channel(value: Value) -> Result<ChannelLink, Failure> {
 }
 
 fn acknowledgement(value: Value) -> Result<Acknowledgement, Failure> {
-    let [stream, sequence, acknowledged] = items::<3>(value, "an acknowledgement")?;
+    let [stream, sequence, acknowledged] = row::<3>(value, "an acknowledgement")?;
     Ok(Acknowledgement {
         stream: KeyThumbprint::from_bytes(fixed(&stream, "acknowledged stream")?),
         sequence: ChannelSequence::new(unsigned(&sequence, "acknowledged sequence")?),
@@ -367,7 +368,7 @@ fn ledger_lines<T>(
     array(value, MAX_RESERVATIONS, place)?
         .into_iter()
         .map(|value| {
-            let [scope, unit, amount, remaining] = items::<4>(value, place)?;
+            let [scope, unit, amount, remaining] = row::<4>(value, place)?;
             Ok(line(
                 Scope::new(text(scope, "scope")?)?,
                 Unit::new(text(unit, "unit")?)?,
@@ -376,15 +377,6 @@ fn ledger_lines<T>(
             ))
         })
         .collect()
-}
-
-fn items<const N: usize>(value: Value, place: &'static str) -> Result<[Value; N], Failure> {
-    array(value, N, place)?.try_into().map_err(|_| {
-        Failure::new(
-            FailureCode::StructureWrongType,
-            format!("{place} is not {N} items"),
-        )
-    })
 }
 
 fn id(value: &Value, place: &str) -> Result<RecordId, Failure> {

@@ -25,9 +25,17 @@ pub(crate) fn manifest_chain(
     trust: &Trust,
 ) -> Result<Vec<VerifiedManifest>, Failure> {
     let trusted = trust.roots(operator)?;
-    let mut chain: Vec<VerifiedManifest> = Vec::with_capacity(manifests.len());
-    for logged in manifests {
-        let manifest = UnverifiedManifest::parse(&logged.manifest)?;
+    if manifests.is_empty() {
+        return Err(Failure::new(
+            FailureCode::ManifestChainBroken,
+            format!("no manifest of {operator}"),
+        ));
+    }
+    let parsed = manifests
+        .iter()
+        .map(|logged| UnverifiedManifest::parse(&logged.manifest))
+        .collect::<Result<Vec<_>, _>>()?;
+    for manifest in &parsed {
         if manifest.operator() != operator {
             return Err(Failure::new(
                 FailureCode::ManifestChainBroken,
@@ -37,16 +45,13 @@ pub(crate) fn manifest_chain(
                 ),
             ));
         }
+    }
+    let mut chain: Vec<VerifiedManifest> = Vec::with_capacity(manifests.len());
+    for manifest in parsed {
         chain.push(match chain.last() {
             None => manifest.verify_first(|root| trusted.contains(root))?,
             Some(before) => manifest.verify_next(before)?,
         });
-    }
-    if chain.is_empty() {
-        return Err(Failure::new(
-            FailureCode::ManifestChainBroken,
-            format!("no manifest of {operator}"),
-        ));
     }
     Ok(chain)
 }

@@ -14,10 +14,12 @@ mod bit_flips;
 mod c2sp;
 mod file;
 mod native;
+mod stock;
 
 use std::collections::BTreeSet;
 
 use counterfoil_protocol::FailureCode;
+use counterfoil_protocol::fault::FaultKind;
 
 use file::Vector;
 
@@ -86,6 +88,8 @@ fn run(vector: &Vector) -> Outcome {
         "contract" => native::contract(vector),
         "bundle" => native::bundle(vector),
         "fault" => native::fault(vector),
+        "cose-receipt" => stock::receipt(vector),
+        "transparent-statement" => stock::statement(vector),
         "note" => c2sp::note(vector),
         "checkpoint" => c2sp::checkpoint(vector),
         "tlog-proof" => c2sp::tlog_proof(vector),
@@ -110,6 +114,18 @@ fn every_failure_code_has_a_vector() {
 }
 
 #[test]
+fn every_kind_of_fault_is_shown() {
+    let seen: BTreeSet<String> = file::all()
+        .iter()
+        .filter(|vector| vector.get("object") == "fault")
+        .filter_map(|vector| vector.optional("kind").map(str::to_owned))
+        .collect();
+    let kinds = FaultKind::ALL.iter().map(|kind| kind.as_str());
+    let unseen: Vec<&str> = kinds.filter(|kind| !seen.contains(*kind)).collect();
+    assert!(unseen.is_empty(), "no vector of {unseen:?}");
+}
+
+#[test]
 fn every_object_has_vectors_of_both_kinds() {
     let vectors = file::all();
     let count = |object: &str, expect: &str| {
@@ -123,5 +139,5 @@ fn every_object_has_vectors_of_both_kinds() {
         assert!(count(object, "success") > 0, "no good {object}");
         assert!(count(object, "failure") > 2, "too few bad {object}");
     }
-    assert_eq!(objects.len(), 14);
+    assert_eq!(objects.len(), 16);
 }

@@ -17,7 +17,7 @@ use counterfoil_protocol::verify::{Audience, Level, Report, Request, StepOutcome
 use super::file::{self, Vector};
 use super::{Outcome, Refusal};
 
-fn refusal(failure: Failure) -> Refusal {
+pub(crate) fn refusal(failure: Failure) -> Refusal {
     Refusal {
         code: failure.code().to_string(),
         step: None,
@@ -25,7 +25,7 @@ fn refusal(failure: Failure) -> Refusal {
     }
 }
 
-fn key(vector: &Vector) -> PublicKey {
+pub(crate) fn key(vector: &Vector) -> PublicKey {
     PublicKey::from_bytes(&file::hex(vector.get("key"))).unwrap()
 }
 

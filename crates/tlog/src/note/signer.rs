@@ -75,6 +75,12 @@ impl SignerKey {
         text
     }
 
+    /// The seed, for other formats of the same key.
+    #[must_use]
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.key.to_bytes())
+    }
+
     /// The public half.
     #[must_use]
     pub const fn verifier(&self) -> &VerifierKey {

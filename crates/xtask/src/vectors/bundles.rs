@@ -209,6 +209,12 @@ fn form_faults(globex: &Draft) -> Result<Vec<Case>> {
             whole.split_last().context("empty")?.1.to_vec(),
         ),
         bad(
+            "map-length-huge",
+            CborTruncated,
+            "more entries than can be counted, one of them there",
+            [&header[..], &[0xbb], &[0xff; 8], &[1, 2]].concat(),
+        ),
+        bad(
             "header-alone",
             BundleEmpty,
             "a header and no part",

@@ -86,7 +86,8 @@ impl Parts {
         ]
     }
 
-    fn signature_structure(&self) -> Result<Vec<u8>> {
+    /// What the signature is over.
+    pub(super) fn signature_structure(&self) -> Result<Vec<u8>> {
         encode(&Value::Array(vec![
             Value::from("Signature1"),
             Value::Bytes(self.protected.clone()),

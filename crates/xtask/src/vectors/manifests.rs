@@ -50,6 +50,17 @@ pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
+/// Thumbprints that nobody has, in the order of these numbers.
+fn revocations(numbers: impl IntoIterator<Item = u16>) -> Value {
+    let thumbprint = |number: u16| {
+        let mut thumbprint = [7; 32];
+        let [high, low] = number.to_be_bytes();
+        (thumbprint[0], thumbprint[1]) = (high, low);
+        bytes(thumbprint)
+    };
+    Value::Array(numbers.into_iter().map(thumbprint).collect())
+}
+
 fn parts(world: &World, number: usize) -> Result<Parts> {
     Parts::of(
         &world
@@ -173,7 +184,19 @@ fn alone(world: &World, trusted: &str) -> Result<Vec<Case>> {
         "revoked-too-many",
         StructureOutOfRange,
         "257 revocations",
-        payload(&|p| set(p, 7, Value::Array(vec![bytes([7; 32]); 257])))?,
+        payload(&|p| set(p, 7, revocations(0..257)))?,
+    );
+    add(
+        "revoked-unsorted",
+        StructureOutOfRange,
+        "the larger thumbprint first",
+        payload(&|p| set(p, 7, revocations([2, 1])))?,
+    );
+    add(
+        "revoked-twice",
+        StructureOutOfRange,
+        "one thumbprint, listed twice",
+        payload(&|p| set(p, 7, revocations([1, 1])))?,
     );
     add(
         "first-with-predecessor",

@@ -12,6 +12,7 @@ mod manifests;
 mod receipts;
 mod records;
 mod scene;
+mod stock;
 mod transparency;
 mod trust;
 
@@ -149,6 +150,7 @@ pub fn cases() -> Result<Vec<Case>> {
         contracts::cases(&world)?,
         bundles::cases(&world)?,
         faults::cases(&world)?,
+        stock::cases(&world)?,
     ]
     .concat())
 }

@@ -200,6 +200,47 @@ fn terms_and_presentations_fit() {
 }
 
 #[test]
+fn stock_receipts_and_transparent_statements_fit() {
+    let schema = schema();
+    let mut counts = (0, 0);
+    for case in vectors::cases().unwrap() {
+        let rule = match case.object() {
+            "cose-receipt" if case.name().starts_with("log") => "log-receipt",
+            "cose-receipt" => "operator-receipt",
+            "transparent-statement" => "transparent-statement",
+            _ => continue,
+        };
+        if !case.is_good() {
+            continue;
+        }
+        let object = decode(case.body()).unwrap();
+        assert!(fits(&schema, rule, &object), "{}", case.name());
+        counts.0 += 1;
+        let (mut refused, mut accepted) = (0, 0);
+        for changed in changes(&object) {
+            // What stands in statement and receipts of a transparent one is looked at by itself.
+            if rule == "transparent-statement" && unprotected(&changed) == unprotected(&object) {
+                continue;
+            }
+            if fits(&schema, rule, &changed) {
+                accepted += 1;
+            } else {
+                refused += 1;
+            }
+        }
+        // The beacon of a batch header is optional, and nothing else.
+        assert!(accepted <= 1, "{}: {accepted} changes fit", case.name());
+        counts.1 += refused;
+    }
+    assert!(counts.0 > 10 && counts.1 > 100, "{counts:?}");
+}
+
+fn unprotected(object: &Value) -> Option<&Value> {
+    let (_, parts) = object.as_tag()?;
+    parts.as_array()?.get(1)
+}
+
+#[test]
 fn disclosures_fit() {
     let schema = schema();
     let world = World::build().unwrap();

@@ -10,7 +10,7 @@ use counterfoil_protocol::verify::StepName;
 
 use super::root;
 
-const TEXTS: [(&str, &str); 11] = [
+const TEXTS: [(&str, &str); 12] = [
     ("overview", "0-overview.md"),
     ("records", "1-records.md"),
     ("batches", "2-batches.md"),
@@ -22,6 +22,7 @@ const TEXTS: [(&str, &str); 11] = [
     ("faults", "8-faults.md"),
     ("bundles", "9-bundles.md"),
     ("reconciliation", "10-reconciliation.md"),
+    ("replay", "14-replay.md"),
 ];
 
 fn text(file: &str) -> String {

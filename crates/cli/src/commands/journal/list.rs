@@ -7,7 +7,7 @@ use counterfoil_protocol::record::UnverifiedRecord;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Problem};
-use crate::home::{HomeArgument, journal};
+use crate::home::{HomeArgument, StreamArgument};
 use crate::show;
 
 /// How much is read at once.
@@ -23,6 +23,8 @@ Examples:
 pub(crate) struct List {
     #[command(flatten)]
     home: HomeArgument,
+    #[command(flatten)]
+    stream: StreamArgument,
     /// Begin with this sequence.
     #[arg(
         long,
@@ -40,7 +42,7 @@ pub(crate) struct List {
 }
 
 pub(crate) fn run(command: &List) -> Result<Answer, Problem> {
-    let reader = journal(&command.home.layout())?;
+    let reader = command.stream.open(&command.home.layout())?;
     let list = if command.received {
         received(command, &reader)?
     } else {

@@ -8,7 +8,7 @@ use counterfoil_protocol::record::UnverifiedRecord;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, OrProblem as _, Problem};
-use crate::home::{HomeArgument, journal};
+use crate::home::{HomeArgument, StreamArgument};
 use crate::show;
 
 /// Show one record with everything that is known of it.
@@ -20,6 +20,8 @@ Examples:
 pub(crate) struct Show {
     #[command(flatten)]
     home: HomeArgument,
+    #[command(flatten)]
+    stream: StreamArgument,
     /// The sequence of the record, or its id.
     #[arg(value_name = "RECORD")]
     record: String,
@@ -27,7 +29,7 @@ pub(crate) struct Show {
 
 pub(crate) fn run(command: &Show) -> Result<Answer, Problem> {
     let next = "`counterfoil journal list` shows which records there are";
-    let reader = journal(&command.home.layout())?;
+    let reader = command.stream.open(&command.home.layout())?;
     let sequence = match command.record.parse() {
         Ok(number) => Sequence::new(number),
         Err(_) => {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::answer::{Answer, Exit, OrProblem as _, Problem};
 use crate::exchange::Peer;
-use crate::home::{HomeArgument, config, journal, operators, trust};
+use crate::home::{HomeArgument, StreamArgument, config, operators, trust};
 use crate::serve;
 
 /// Check that no record was changed, cut off or left out.
@@ -33,6 +33,8 @@ Examples:
 pub(crate) struct Verify {
     #[command(flatten)]
     home: HomeArgument,
+    #[command(flatten)]
+    stream: StreamArgument,
     /// Ask neither the log nor other operators, and leave open whether the end was cut off.
     #[arg(long)]
     offline: bool,
@@ -51,12 +53,13 @@ pub(crate) fn run(command: &Verify) -> Result<Answer, Problem> {
     let home = command.home.layout();
     let trust = trust(&home)?;
     let operators = operators(&home, &trust)?;
-    let identity = journal(&home)?.identity()?;
+    let identity = command.stream.open(&home)?.identity()?;
     let key = operators
-        .enforcer_key(&identity.operator, identity.kid)
+        .listed_key(&identity.operator, identity.kid)
         .at("the journal is of another operator or key")
         .or_next("put the right journal in its place, or look who swapped it")?;
-    if let Ok(own) = read_key(&home.enforcer_key())
+    if command.stream.is_present()
+        && let Ok(own) = read_key(&home.enforcer_key())
         && own.public().thumbprint() != identity.kid
     {
         return Err(Problem::new(format!(
@@ -76,7 +79,7 @@ pub(crate) fn run(command: &Verify) -> Result<Answer, Problem> {
         counterparties: &asked.counterparties,
     };
     let report = verify::verify(
-        &home.journal(),
+        &command.stream.journal(&home)?,
         &key,
         &operators,
         &trust,

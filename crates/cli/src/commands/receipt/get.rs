@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use counterfoil_durable::file::{self, Access};
 use counterfoil_enforcer::EnforcerError;
 use counterfoil_enforcer::journal::JournalReader;
 use counterfoil_enforcer::receipts::ReceiptBuilder;
 use counterfoil_gateway::home::Home;
 use counterfoil_protocol::digest::RecordId;
-use counterfoil_protocol::disclosure::DisclosedField;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::Sequence;
 use counterfoil_protocol::receipt::FILE_EXTENSION;
@@ -21,8 +20,9 @@ use serde_json::{Value, json};
 
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::commands::verify::LevelName;
+use crate::disclosed::Field;
 use crate::exchange::Peer;
-use crate::home::{HomeArgument, journal, own_manifests, trust};
+use crate::home::{HomeArgument, StreamArgument, own_manifests, trust};
 use crate::{explain, serve};
 
 /// Between two looks at whether a receipt has come far enough.
@@ -35,10 +35,13 @@ Examples:
   counterfoil receipt get --home acme --sequence 12 --out 12.receipt
   counterfoil receipt get --home acme --all --wait witnessed --out receipts
   counterfoil receipt get --home acme --all --from globex.example --out theirs
-  counterfoil receipt get --home acme --sequence 12 --disclose parameters,result")]
+  counterfoil receipt get --home acme --sequence 12 --disclose parameters,on-behalf-of
+  counterfoil receipt get --home acme --sequence 12 --disclose all")]
 pub(crate) struct Get {
     #[command(flatten)]
     home: HomeArgument,
+    #[command(flatten)]
+    stream: StreamArgument,
     /// The id of the record.
     #[arg(value_name = "RECORD_ID", required_unless_present_any = ["sequence", "all"])]
     id: Option<String>,
@@ -71,27 +74,6 @@ pub(crate) struct Get {
     disclose: Vec<Field>,
 }
 
-/// A field that can be disclosed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Field {
-    /// The parameters, as they were sent.
-    Parameters,
-    /// The exact input of the policy evaluation.
-    EvaluationInput,
-    /// The result, as it came back.
-    Result,
-}
-
-impl From<Field> for DisclosedField {
-    fn from(field: Field) -> Self {
-        match field {
-            Field::Parameters => Self::Parameters,
-            Field::EvaluationInput => Self::EvaluationInput,
-            Field::Result => Self::Result,
-        }
-    }
-}
-
 /// Where receipts come from.
 enum Source {
     Own(Box<ReceiptBuilder>),
@@ -112,7 +94,7 @@ pub(crate) fn run(command: &Get) -> Result<Answer, Problem> {
 async fn get(command: &Get) -> Result<Answer, Problem> {
     let home = command.home.layout();
     let trust = trust(&home)?;
-    let reader = journal(&home)?;
+    let reader = command.stream.open(&home)?;
     let (operator, wanted, mut source) = match &command.from {
         None => {
             let operator = reader.identity()?.operator;
@@ -305,9 +287,8 @@ async fn fetch(
 }
 
 fn own(command: &Get, builder: &mut ReceiptBuilder, record: Wanted) -> Result<Vec<u8>, Problem> {
-    let mut disclose: Vec<DisclosedField> =
-        command.disclose.iter().copied().map(Into::into).collect();
-    if command.all {
+    let mut disclose = Field::list(&command.disclose);
+    if command.all || command.disclose.contains(&Field::All) {
         // Each record discloses what it has of it.
         let (_, openings) = builder.reader().record(record.sequence)?;
         disclose.retain(|field| {

@@ -231,7 +231,7 @@ pub(super) fn call_faults(world: &World) -> Result<Vec<Case>> {
     }
     add(
         "ack-four-items",
-        StructureOutOfRange,
+        StructureWrongType,
         "one item more",
         of(OUTCOME, &|p| {
             let parts = [bytes([5; 32]), Value::from(1), bytes([5; 32]), Value::Null];

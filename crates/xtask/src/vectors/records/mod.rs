@@ -86,6 +86,12 @@ pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
             "nobody knows what became of it",
         ),
         (
+            &world.acme_next_stream,
+            0,
+            "control-stream-continued",
+            "the first record of the stream of another key",
+        ),
+        (
             &world.globex_stream,
             1,
             "decision-for-counterparty",

@@ -7,6 +7,10 @@ use counterfoil_protocol::failure::FailureCode::{
     CoseStructure, KeyUnknown, SignatureInvalid,
 };
 
+use counterfoil_protocol::keys::SigningKey;
+use curve25519_dalek::scalar::{Scalar, clamp_integer};
+use sha2::{Digest as _, Sha512};
+
 use super::super::Case;
 use super::super::edit::{Parts, bytes, encode, set};
 use super::{REQUEST, parts, refused};
@@ -141,6 +145,16 @@ pub(super) fn structure_faults(world: &World) -> Result<Vec<Case>> {
         "S plus the group order: the same to a lax verifier",
         malleable.object()?,
     );
+    let of_small_order = Parts {
+        signature: with_identity(&request, key)?,
+        ..request.clone()
+    };
+    add(
+        "signature-r-small-order",
+        SignatureInvalid,
+        "R is the identity, made with the key: the equation holds",
+        of_small_order.object()?,
+    );
     add(
         "signature-other-key",
         SignatureInvalid,
@@ -175,6 +189,21 @@ pub(super) fn spoilt(mut items: Vec<Value>, at: usize, value: Value) -> Vec<Valu
         *item = value;
     }
     items
+}
+
+/// A signature that a key's owner can make without a nonce: R is the identity and S = H(R, A, M) a,
+/// so that S B = R + H(R, A, M) A.
+fn with_identity(parts: &Parts, key: &SigningKey) -> Result<Vec<u8>> {
+    let mut r = [0; 32];
+    r[0] = 1;
+    let wide = |bytes: &[u8]| <[u8; 64]>::from(Sha512::digest(bytes));
+    let secret = wide(&key.seed()[..]);
+    let (half, _) = secret.split_first_chunk().context("a half")?;
+    let a = Scalar::from_bytes_mod_order(clamp_integer(*half));
+    let message = parts.signature_structure()?;
+    let hashed = [&r[..], key.public().as_bytes(), &message].concat();
+    let s = Scalar::from_bytes_mod_order_wide(&wide(&hashed)) * a;
+    Ok([r, s.to_bytes()].concat())
 }
 
 /// R and S plus the order of the group, little end first.

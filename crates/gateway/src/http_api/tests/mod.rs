@@ -1,0 +1,4 @@
+mod commitment;
+mod evidence_header;
+mod headers;
+mod target;
