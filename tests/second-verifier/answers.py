@@ -1,14 +1,15 @@
 """What this verifier answers to a case: a test vector, or a mutation of one in the same form."""
 
-import hashlib
+import base64
 import os
-import re
 
 import bundles
 import cbor
 import contracts
 import faults
+import merkle
 import receipts
+import stock
 import transparency
 from failures import Failure, demand
 from manifests import parse_manifest
@@ -134,6 +135,18 @@ def check_bundle(vectors, case):
     return {"records": bundle.records}
 
 
+def check_cose_receipt(vectors, case):
+    receipt = stock.CoseReceipt(case.body, vectors.body(case.lines["entry"]))
+    receipt.verify(case.key())
+    return {"root": base64.b64encode(receipt.root).decode()}
+
+
+def check_transparent_statement(_, case):
+    transparent = stock.TransparentStatement(case.body)
+    leaf = base64.b64encode(merkle.leaf(transparent.statement)).decode()
+    return {"receipts": len(transparent.receipts), "leaf": leaf}
+
+
 def check_note(_, case):
     note = Note(case.body)
     log = Vkey(case.lines["key"].encode(), transparency.LOG)
@@ -172,8 +185,8 @@ def check_tlog_proof(vectors, case):
         raise Failure(names[failure.code]) from None
     size = seen.checkpoint.size
     demand(proof.index < size, "index_out_of_range")
-    leaf = transparency.merkle.leaf(vectors.body(case.lines["entry"]))
-    root = transparency.merkle.root_of(leaf, proof.index, size, proof.path)
+    leaf = merkle.leaf(vectors.body(case.lines["entry"]))
+    root = merkle.root_of(leaf, proof.index, size, proof.path)
     demand(root is not None, "proof_wrong_length")
     demand(root == seen.checkpoint.root, "root_mismatch")
     demand(trust.quorum is None or seen.quorum_met, "quorum_not_met")
@@ -211,6 +224,8 @@ ANSWERS = {
     "contract": check_contract,
     "bundle": check_bundle,
     "fault": check_fault,
+    "cose-receipt": check_cose_receipt,
+    "transparent-statement": check_transparent_statement,
     "note": check_note,
     "checkpoint": check_checkpoint,
     "tlog-proof": check_tlog_proof,

@@ -27,7 +27,7 @@ class Manifest(Signed):
         self.revoked = ascending([digest(it) for it in array(fields.take(7), 0, 256)])
         fields.end()
         demand((self.version == 1) == (self.previous is None), "manifest_chain_broken")
-        self.check_time(self.time)
+        self.header.check_time(self.time)
 
     @staticmethod
     def keys(value, least):

@@ -126,7 +126,7 @@ class Record(Signed):
         fields.end()
         if self.kind == REQUEST:
             demand(self.verdict == ALLOW, "structure_out_of_range")
-        self.check_time(self.time)
+        self.header.check_time(self.time)
         opens = self.kind == CONTROL and self.event.kind == OPENED
         first = self.sequence == 0
         demand(first == (self.previous is None) == opens, "record_chain_start")

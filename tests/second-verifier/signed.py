@@ -21,6 +21,7 @@ from fields import (
 
 MOST = 65_535
 ALGORITHM = -19
+RFC9162_SHA256 = 1
 RECORD, COMMITMENT, MANIFEST, PRESENTATION = "record", "commitment", "manifest", "presentation"
 
 
@@ -29,72 +30,101 @@ def thumbprint(key):
     return hashlib.sha256(b"\xa3\x01\x01\x20\x06\x21\x58\x20" + key).digest()
 
 
-class Signed:
-    """A COSE_Sign1 whose signature nobody has looked at yet."""
+def sign1(data, size, items, depth=cbor.DEPTH):
+    """The four parts of a tagged COSE_Sign1, whatever they are."""
+    envelope = cbor.decode(data, size, items, depth, tag=18)
+    demand(type(envelope) is Tagged, "cose_structure")
+    parts = envelope.content
+    demand(type(parts) is list and len(parts) == 4, "cose_structure")
+    return parts
 
-    def __init__(self, data, kind):
-        self.bytes = data
-        envelope = cbor.decode(data, MOST, items=16, depth=4, tag=18)
-        demand(type(envelope) is Tagged, "cose_structure")
-        parts = envelope.content
-        demand(type(parts) is list and len(parts) == 4, "cose_structure")
-        protected, unprotected, self.payload, self.signature = parts
-        demand(type(protected) is bytes, "cose_structure")
-        demand(type(unprotected) is Map and not unprotected.pairs, "cose_header")
-        demand(type(self.payload) is bytes, "cose_structure")
-        demand(type(self.signature) is bytes and len(self.signature) == 64, "cose_structure")
-        self.batch = self.read_header(cbor.decode(protected, MOST), kind)
-        self.message = (
-            b"\x84\x6aSignature1"
-            + cbor.byte_string(protected)
-            + cbor.byte_string(b"")
-            + cbor.byte_string(self.payload)
-        )
-        self.id = hashlib.sha256(self.message).digest()
-        self.digest = hashlib.sha256(data).digest()
 
-    def read_header(self, header, kind):
-        """The batch header, which is read after all else, or None."""
-        demand(type(header) is Map, "cose_header")
-        pairs = iter(header.pairs)
+def is_signature(part):
+    return type(part) is bytes and len(part) == 64
 
-        def value(label):
-            key, found = next(pairs, (None, None))
-            demand(key == cbor.integer(label), "cose_header")
-            return found
 
-        algorithm = value(1)
-        demand(type(algorithm) is int, "cose_header")
-        demand(algorithm == ALGORITHM, "cose_algorithm")
-        self.kid = value(4)
-        demand(type(self.kid) is bytes and len(self.kid) == 32, "cose_header")
-        claims, typ = value(15), value(16)
-        demand(type(typ) is str, "cose_header")
+def to_be_signed(protected, payload):
+    """The `Sig_structure`, with empty external data."""
+    parts = protected, b"", payload
+    return b"\x84\x6aSignature1" + b"".join(cbor.byte_string(part) for part in parts)
+
+
+class Labels:
+    """A header or the claims in it, read in ascending order, each label once, until `end`."""
+
+    def __init__(self, value):
+        demand(type(value) is Map, "cose_header")
+        self.pairs = iter(value.pairs)
+
+    def take(self, label, of=None):
+        """Its value, of that type; without one it is looked at later."""
+        key, value = next(self.pairs, (None, None))
+        demand(key == cbor.integer(label), "cose_header")
+        demand(of in (None, type(value)), "cose_header")
+        return value
+
+    def take_kid(self):
+        kid = self.take(4, bytes)
+        demand(len(kid) == 32, "cose_header")
+        return kid
+
+    def take_vds(self):
+        demand(self.take(395, int) == RFC9162_SHA256, "cose_header")
+
+    def end(self):
+        demand(next(self.pairs, None) is None, "cose_header")
+
+
+class Header:
+    """The protected header of a signed object. The batch header in it is not looked at, and None in
+    other objects than commitments."""
+
+    def __init__(self, value, kind, algorithms=(ALGORITHM,)):
+        labels = Labels(value)
+        demand(labels.take(1, int) in algorithms, "cose_algorithm")
+        self.kid = labels.take_kid()
+        claims = labels.take(15)
+        typ = labels.take(16, str)
         demand(typ == f"application/counterfoil-{kind}+cose", "cose_type")
-        batch = None
+        self.batch = None
         if kind == COMMITMENT:
-            vds = value(395)
-            demand(type(vds) is int and vds == 1, "cose_header")
-            batch = value(-65537)
-        demand(next(pairs, None) is None, "cose_header")
-        self.read_claims(claims, kind)
-        return batch
-
-    def read_claims(self, claims, kind):
-        demand(type(claims) is Map, "cose_header")
-        demand([key for key, _ in claims.pairs] == [b"\1", b"\2", b"\6"], "cose_header")
-        self.iss, subject, self.iat = [value for _, value in claims.pairs]
-        demand(type(self.iss) is str and type(subject) is str, "cose_header")
-        demand(type(self.iat) is int and self.iat >= 0, "cose_header")
+            labels.take_vds()
+            self.batch = labels.take(-65537)
+        labels.end()
+        claims = Labels(claims)
+        self.iss, subject, self.iat = claims.take(1, str), claims.take(2, str), claims.take(6, int)
+        demand(self.iat >= 0, "cose_header")
+        claims.end()
         demand(subject == kind, "cose_type")
         demand(is_operator(self.iss), "name_invalid")
 
     def check_time(self, milliseconds):
         demand(self.iat == milliseconds // 1000, "record_time_mismatch")
 
+
+class Signed:
+    """A COSE_Sign1 whose signature nobody has looked at yet."""
+
+    def __init__(self, data, kind):
+        self.bytes = data
+        protected, unprotected, self.payload, self.signature = sign1(data, MOST, 16, 4)
+        demand(type(protected) is bytes, "cose_structure")
+        demand(type(unprotected) is Map and not unprotected.pairs, "cose_header")
+        demand(type(self.payload) is bytes, "cose_structure")
+        demand(is_signature(self.signature), "cose_structure")
+        self.header = Header(cbor.decode(protected, MOST), kind)
+        self.kid, self.iss = self.header.kid, self.header.iss
+        self.message = to_be_signed(protected, self.payload)
+        self.id = hashlib.sha256(self.message).digest()
+        self.digest = hashlib.sha256(data).digest()
+
     def verify(self, key):
-        demand(thumbprint(key) == self.kid, "key_unknown")
-        ed25519.check(key, self.signature, self.message)
+        check_signature(key, self.kid, self.signature, self.message)
+
+
+def check_signature(key, kid, signature, message):
+    demand(thumbprint(key) == kid, "key_unknown")
+    ed25519.check(key, signature, message)
 
 
 class Beacon:
@@ -111,10 +141,10 @@ def beacon(fields, key):
 
 
 class Batch:
-    """The batch header of a commitment."""
+    """The batch header in the header of a commitment."""
 
-    def __init__(self, value):
-        fields = Fields(value)
+    def __init__(self, header):
+        fields = Fields(header.batch)
         self.number = uint(fields.take(1))
         self.first = uint(fields.take(2))
         self.count = within(fields.take(3), 1, 65_536)
@@ -128,6 +158,7 @@ class Batch:
         later = self.number > 0
         consistent = later == (self.previous is not None) == (self.first > 0)
         demand(consistent, "commitment_chain_start")
+        header.check_time(self.sealed)
 
     @property
     def end(self):
@@ -138,8 +169,7 @@ class Commitment(Signed):
     def __init__(self, data):
         super().__init__(data, COMMITMENT)
         self.root = digest(self.payload)
-        self.batch = Batch(self.batch)
-        self.check_time(self.batch.sealed)
+        self.batch = Batch(self.header)
 
 
 def listed_key(manifests, kid):
@@ -162,4 +192,4 @@ class Presentation(Signed):
         nonce = fields.find(4)
         self.nonce = None if nonce is ABSENT else binary(nonce, 16)
         fields.end()
-        self.check_time(self.time)
+        self.header.check_time(self.time)

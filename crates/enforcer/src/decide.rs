@@ -22,7 +22,7 @@ use crate::contract::evidence;
 use crate::contract::hold::{Agreed, Held, Outside, Under};
 use crate::enforcer::{Core, Enforcer};
 use crate::error::EnforcerError;
-use crate::incoming::{self, Arrival, Came, Incoming};
+use crate::incoming::{self, Arrival, Came, Incoming, Purpose};
 use crate::input;
 use crate::journal::{Item, Opening};
 use crate::permit::Permit;
@@ -157,7 +157,9 @@ impl Enforcer {
     pub fn authorize(&self, call: &Call<'_>, party: &Party<'_>) -> Result<Pending, EnforcerError> {
         self.core.check_open(&self.core.stream())?;
         let incoming = match party {
-            Party::Incoming { envelope } => Some(incoming::check(&self.core, *envelope)),
+            Party::Incoming { envelope } => {
+                Some(incoming::check(&self.core, *envelope, Purpose::Call))
+            }
             Party::Local { .. } | Party::Outgoing { .. } => None,
         };
         if incoming.as_ref().is_some_and(|call| !call.is_signed()) {

@@ -44,7 +44,7 @@ impl Enforcer {
         if !leaves_gap(core, envelope) || self.ready().is_err() {
             return None;
         }
-        let incoming = incoming::check(core, Some(envelope));
+        let incoming = incoming::check(core, Some(envelope), incoming::Purpose::Call);
         if !incoming.is_signed() {
             return None;
         }

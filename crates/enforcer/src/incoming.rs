@@ -86,8 +86,17 @@ pub(crate) fn opened<'a>(
     opened
 }
 
+/// What records come for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The last of them asks for something to be done now.
+    Call,
+    /// To be known here; nothing is done because of them.
+    Exchange,
+}
+
 /// Parses and verifies what came with a call. Takes no lock for long.
-pub(crate) fn check(core: &Core, envelope: Option<&Envelope>) -> Incoming {
+pub(crate) fn check(core: &Core, envelope: Option<&Envelope>, purpose: Purpose) -> Incoming {
     let mut incoming = Incoming::default();
     let Some(envelope) = envelope else {
         incoming.refuse(
@@ -99,7 +108,7 @@ pub(crate) fn check(core: &Core, envelope: Option<&Envelope>) -> Incoming {
     incoming.salt = envelope.salt;
     incoming.disclosures.clone_from(&envelope.disclosures);
     incoming.receipt.clone_from(&envelope.receipt);
-    if let Err(refusal) = incoming.verify(core, envelope) {
+    if let Err(refusal) = incoming.verify(core, envelope, purpose) {
         incoming.refusal = Some(refusal);
     }
     incoming
@@ -110,7 +119,12 @@ impl Incoming {
         self.refusal = Some(Refusal::new(reason, explanation));
     }
 
-    fn verify(&mut self, core: &Core, envelope: &Envelope) -> Result<(), Refusal> {
+    fn verify(
+        &mut self,
+        core: &Core,
+        envelope: &Envelope,
+        purpose: Purpose,
+    ) -> Result<(), Refusal> {
         if envelope.records.is_empty() || envelope.records.len() > MAX_ENVELOPE_RECORDS {
             return Err(Refusal::new(
                 "evidence_malformed",
@@ -159,8 +173,10 @@ impl Incoming {
                 ));
             }
             // A retired key's records may still be missing here; it asks for nothing any more.
-            let asks = matches!(record.unverified_content().body, Body::Request(_));
-            let key = if asks && index == last {
+            let asks = purpose == Purpose::Call
+                && index == last
+                && matches!(record.unverified_content().body, Body::Request(_));
+            let key = if asks {
                 core.operators.enforcer_key(record.issuer(), record.kid())
             } else {
                 core.operators.unrevoked_key(record.issuer(), record.kid())
@@ -366,7 +382,7 @@ pub(crate) fn join_answer(
     counterparty: &OperatorName,
     envelope: &Envelope,
 ) -> Result<Result<(), Refusal>, EnforcerError> {
-    let incoming = check(core, Some(envelope));
+    let incoming = check(core, Some(envelope), Purpose::Exchange);
     if let Some(refusal) = incoming.refusal {
         return Ok(Err(refusal));
     }
@@ -387,7 +403,7 @@ impl Enforcer {
     /// [`EnforcerError::NotFound`] naming the reason when they are refused; an error of the
     /// journal when they cannot be written.
     pub fn ingest(&self, envelope: &Envelope) -> Result<OperatorName, EnforcerError> {
-        let incoming = check(&self.core, Some(envelope));
+        let incoming = check(&self.core, Some(envelope), Purpose::Exchange);
         let refused = |refusal: Refusal| EnforcerError::Refused {
             reason: refusal.reason,
             explanation: refusal.explanation,

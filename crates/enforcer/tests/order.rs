@@ -489,7 +489,7 @@ fn the_window_is_bounded() {
         ..Envelope::default()
     };
     assert!(globex.hold(&envelope).is_none());
-    assert_eq!(status(&globex).gaps, []);
+    assert_eq!(globex.channel_status().unwrap(), []);
     for at in 1..=512_u64 {
         let record = byzantine(at, at, Some(RecordId::from_bytes([7; 32])), denial(1));
         push(&globex, &[&record]).unwrap_err();
