@@ -551,7 +551,7 @@ async fn endless(records: Vec<Arc<[u8]>>) -> (std::net::SocketAddr, Asked) {
     let fetch = move |RawQuery(query): RawQuery| {
         fetched.note("fetch");
         let query = query.unwrap();
-        let from = query.strip_prefix("from=").unwrap().split('&').next();
+        let from = query.split('&').find_map(|pair| pair.strip_prefix("from="));
         let from: usize = from.unwrap().parse().unwrap();
         let record = STANDARD.encode(records.get(from).unwrap_or(&records[0]));
         async move { axum::Json(json!({"records": [record]})) }

@@ -105,7 +105,7 @@ fn serve(path: &str, body: Bytes) -> Response {
             .status(404)
             .header("content-type", "text/plain")
             .body(Body::from("no such order")),
-        "/forbidden-by-the-api" => response.status(403).body(Body::empty()),
+        "/refused-by-the-api" => response.status(403).body(Body::empty()),
         "/moved" => response
             .status(307)
             .header("location", "http://127.0.0.1:1/")
@@ -302,7 +302,7 @@ async fn requests_and_answers_pass_unchanged_but_for_headers_that_are_not_listed
     assert_eq!(got.headers["location"], "/orders/8");
     assert!(!got.headers.contains_key("set-cookie"));
     assert_eq!(get(&gateway, "/missing").await.status, 404);
-    assert_eq!(get(&gateway, "/forbidden-by-the-api").await.status, 403);
+    assert_eq!(get(&gateway, "/refused-by-the-api").await.status, 403);
     let moved = get(&gateway, "/moved").await;
     assert_eq!(
         (moved.status, &moved.headers["location"]),
@@ -411,16 +411,6 @@ async fn what_can_be_read_in_two_ways_is_refused_and_nothing_is_forwarded() {
             "upgrade_not_supported",
         ),
         (
-            post(
-                &format!(
-                    "Content-Length: {}\r\nTransfer-Encoding: chunked\r\n",
-                    chunked_nothing.len()
-                ),
-                &chunked_nothing,
-            ),
-            "framing_ambiguous",
-        ),
-        (
             post("Content-Length: 0\r\nContent-Length: 5\r\n", &smuggled),
             "",
         ),
@@ -478,10 +468,11 @@ async fn what_can_be_read_in_two_ways_is_refused_and_nothing_is_forwarded() {
     assert_eq!(seen.lines(), Vec::<String>::new());
 
     // A chunked body passes, but what follows it on the connection is not taken for a request:
-    // where a length stood after the encoding, somebody else may have gone by it.
+    // where a length stood beside the encoding, somebody else may have gone by it.
     for headers in [
         "Transfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
     ] {
         let request = post(headers, &format!("2\r\nhi\r\n{chunked_nothing}"));
         let answer = tokio::task::spawn_blocking(move || raw(address, request.as_bytes()))
@@ -532,7 +523,7 @@ async fn between_operators_both_hold_matching_halves_and_the_api_sees_nothing_of
 
     assert_eq!(get(&here, "/missing").await.status, 404);
     // Attested like any other answer, though it says 403.
-    assert_eq!(get(&here, "/forbidden-by-the-api").await.status, 403);
+    assert_eq!(get(&here, "/refused-by-the-api").await.status, 403);
     let denied = get(&here, "/forbidden").await;
     assert_eq!(denied.code(), "policy_forbids");
     let created = send(client().post(url(&here, "/created"))).await;
@@ -543,7 +534,7 @@ async fn between_operators_both_hold_matching_halves_and_the_api_sees_nothing_of
     here.stop().await;
     there.stop().await;
 
-    let paths = ["/refunds", "/missing", "/forbidden-by-the-api"];
+    let paths = ["/refunds", "/missing", "/refused-by-the-api"];
     let outcomes = ["succeeded", "failed", "failed"];
     for (operator, word) in [(&acme, "request"), (&globex, "decision")] {
         let story = operator.story();

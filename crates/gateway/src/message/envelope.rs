@@ -20,6 +20,8 @@ const DESCEND: Descend = &[
         "message",
         "statusUpdate",
         "task",
+        // And of its version 0.3, where the result is the task or the update itself.
+        "status",
     ],
     &["metadata", "status"],
 ];
