@@ -460,14 +460,9 @@ async fn a_gateway_pushes_what_piled_up_while_the_other_was_away() {
     let three = Three::start().await;
     three.acme.knows_endpoint(&three.globex, three.far.address);
     // 300 calls that reach nobody: a request and an outcome each, more than one message may carry.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let outgoing = format!(
-        "[[agents]]\nname = \"support-bot\"\n[[servers]]\nname = \"desk\"\ncallers = \
-         \"agents\"\nurl = \"http://{}/mcp\"\noperator = \"globex.example\"\n",
-        free.local_addr().unwrap()
-    );
-    drop(free);
-    let away = Running::start(&three.acme.config(&outgoing), three.acme.gate()).await;
+    let outgoing = "[[agents]]\nname = \"support-bot\"\n[[servers]]\nname = \"desk\"\ncallers = \
+                    \"agents\"\nurl = \"http://127.0.0.1:1/mcp\"\noperator = \"globex.example\"\n";
+    let away = Running::start(&three.acme.config(outgoing), three.acme.gate()).await;
     let (mut id, mut unreachable) = (0, 0);
     while unreachable < 300 {
         let got = post(&away.url("desk"), call(id, "echo", "")).await;
