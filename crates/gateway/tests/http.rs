@@ -274,10 +274,7 @@ async fn a_local_server_over_http_keeps_its_sessions_and_its_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_was_not_executed() {
     let acme = Operator::new("acme.example", 1);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = format!("http://{}/mcp", free.local_addr().unwrap());
-    drop(free);
-    let gateway = Running::start(&acme.config(&local(&nobody)), acme.gate()).await;
+    let gateway = Running::start(&acme.config(&local("http://127.0.0.1:1/mcp")), acme.gate()).await;
     let got = post(&gateway.url("desk"), call(1, "echo", "")).await;
     assert_eq!(got.code(), "upstream_unreachable");
     gateway.stop().await;
