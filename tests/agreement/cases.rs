@@ -48,6 +48,15 @@ impl Case {
         }
     }
 
+    /// The same with another value in a line that it has.
+    pub(crate) fn with_line(&self, field: &str, value: &str) -> Self {
+        let mut case = self.clone();
+        let line = |value: &str| format!("{field}: {value}\n");
+        case.header = case.header.replace(&line(self.get(field)), &line(value));
+        case.fields.insert(field.to_owned(), value.to_owned());
+        case
+    }
+
     /// The case as a file.
     pub(crate) fn file(&self) -> Vec<u8> {
         [self.header.as_bytes(), b"\n", &self.body].concat()

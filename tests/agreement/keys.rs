@@ -43,8 +43,8 @@ impl NoteKey {
 
 /// All keys, by what names them in signed objects and notes.
 pub(crate) struct Keys {
-    /// By thumbprint.
-    pub(crate) operators: BTreeMap<[u8; 32], SigningKey>,
+    /// Those that sign COSE, of operators and logs, by thumbprint.
+    pub(crate) signers: BTreeMap<[u8; 32], SigningKey>,
     /// By name and id.
     pub(crate) notes: BTreeMap<(Vec<u8>, [u8; 4]), NoteKey>,
 }
@@ -53,7 +53,9 @@ impl Keys {
     pub(crate) fn new() -> Self {
         let operators = OPERATORS
             .iter()
-            .flat_map(|name| PURPOSES.map(|purpose| format!("{name} {purpose}")))
+            .flat_map(|name| PURPOSES.map(|purpose| format!("{name} {purpose}")));
+        let signers = operators
+            .chain(LOGS.map(str::to_owned))
             .map(|label| {
                 let key = keys::signing_key(&label).unwrap();
                 (*key.public().thumbprint().as_bytes(), key)
@@ -62,7 +64,7 @@ impl Keys {
         let logs = LOGS.iter().map(|name| note_key(name, 1));
         let witnesses = WITNESSES.iter().map(|name| note_key(name, 4));
         Self {
-            operators,
+            signers,
             notes: logs.chain(witnesses).collect(),
         }
     }

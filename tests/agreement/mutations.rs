@@ -6,15 +6,17 @@ use super::random::Random;
 use super::{edits, repair, text};
 
 /// How many of a hundred cases are of which object.
-const SHARES: [(&str, usize); 14] = [
-    ("receipt", 31),
-    ("record", 16),
+const SHARES: [(&str, usize); 16] = [
+    ("receipt", 29),
+    ("record", 15),
     ("fault", 14),
     ("contract", 10),
     ("bundle", 9),
-    ("manifest", 5),
-    ("commitment", 4),
+    ("manifest", 4),
+    ("cose-receipt", 4),
+    ("commitment", 3),
     ("trust", 3),
+    ("transparent-statement", 1),
     ("tlog-proof", 2),
     ("note", 2),
     ("cbor", 1),
@@ -24,6 +26,8 @@ const SHARES: [(&str, usize); 14] = [
 ];
 /// How many of a hundred cases begin with a good object.
 const GOOD: usize = 75;
+/// Objects that COSE receipts are for.
+const ENTRIES: [&str; 3] = ["record", "commitment", "manifest"];
 /// Objects whose bytes are text that is read as such.
 const TEXTS: [&str; 2] = ["checkpoint", "tile-path"];
 
@@ -36,7 +40,12 @@ pub(crate) fn mutation(number: u64, seeds: &Seeds, keys: &Keys) -> Case {
     while seeds.case(name).get("expect") != "success" && random.chance(GOOD) {
         name = random.pick(names);
     }
-    let case = seeds.case(name);
+    let mut case = seeds.case(name).clone();
+    if object == "cose-receipt" && random.chance(15) {
+        let entries: &Vec<String> = &seeds.names[*random.pick(&ENTRIES)];
+        let entry: &String = random.pick(entries);
+        case = case.with_line("entry", entry);
+    }
     let other = random.pick(names).as_str();
     let other = &seeds.case(other).body;
     let edits = 1 + usize::from(random.chance(20)) + usize::from(random.chance(5));
@@ -55,6 +64,9 @@ pub(crate) fn mutation(number: u64, seeds: &Seeds, keys: &Keys) -> Case {
             if random.chance(85) {
                 let roots = random.chance(75);
                 repair::repair(&mut tree, keys, roots);
+                if let Some(entry) = case.optional("entry") {
+                    repair::sign_receipt(&mut tree, &seeds.case(entry).body, keys);
+                }
             }
             written(&tree)
         }

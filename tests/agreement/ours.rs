@@ -12,6 +12,7 @@ use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::manifest::{UnverifiedManifest, VerifiedManifest};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::record::UnverifiedRecord;
+use counterfoil_protocol::stock::{CoseReceipt, TransparentStatement};
 use counterfoil_protocol::trust::Trust;
 use counterfoil_protocol::verify::{Audience, Level, Request, verify};
 use counterfoil_tlog::checkpoint::Checkpoint;
@@ -78,6 +79,8 @@ impl<'a> Ours<'a> {
             "contract" => self.contract(case),
             "bundle" => self.bundle(case),
             "fault" => self.fault(case),
+            "cose-receipt" => self.cose_receipt(case),
+            "transparent-statement" => transparent_statement(case),
             "note" => note(case),
             "checkpoint" => {
                 let text = std::str::from_utf8(&case.body).unwrap();
@@ -177,6 +180,13 @@ impl<'a> Ours<'a> {
         ])
     }
 
+    fn cose_receipt(&self, case: &Case) -> Outcome {
+        let entry = &self.seeds.case(case.get("entry")).body;
+        let receipt = CoseReceipt::parse(&case.body, entry).map_err(code)?;
+        receipt.verify(&key(case)).map_err(code)?;
+        Ok(vec![("root", receipt.root().to_string())])
+    }
+
     fn tlog_proof(&self, case: &Case) -> Outcome {
         let entry = &self.seeds.case(case.get("entry")).body;
         let policy = self.trust(case).policy();
@@ -217,6 +227,14 @@ fn commitment(case: &Case) -> Outcome {
     let commitment = UnverifiedCommitment::parse(&case.body).map_err(code)?;
     let verified = commitment.verify(&key(case)).map_err(code)?;
     Ok(vec![("digest", verified.digest().to_string())])
+}
+
+fn transparent_statement(case: &Case) -> Outcome {
+    let transparent = TransparentStatement::parse(&case.body).map_err(code)?;
+    Ok(vec![
+        ("receipts", transparent.receipts.len().to_string()),
+        ("leaf", leaf_hash(&transparent.statement).to_string()),
+    ])
 }
 
 fn note(case: &Case) -> Outcome {

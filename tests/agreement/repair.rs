@@ -3,6 +3,7 @@
 //! are those of what is in the tree now.
 
 use counterfoil_protocol::digest::ContentDigest;
+use counterfoil_protocol::keys::SigningKey;
 use counterfoil_tlog::proof::root_from_inclusion;
 use counterfoil_tlog::tree::{Hash, leaf_hash, node_hash};
 use sha2::{Digest as _, Sha256};
@@ -30,12 +31,16 @@ fn digests(node: &Node) -> Vec<[u8; 32]> {
 /// What a signed object's signature is over.
 fn message(node: &Node) -> Option<Vec<u8>> {
     let [protected, _, payload, _] = parts(node)?;
+    Some(to_be_signed(&protected.content()?, &payload.content()?))
+}
+
+fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut out = b"\x84\x6aSignature1".to_vec();
-    for part in [protected.content()?, Vec::new(), payload.content()?] {
+    for part in [protected, &[], payload] {
         head(2, part.len() as u64, &mut out);
         out.extend(part);
     }
-    Some(out)
+    out
 }
 
 fn parts(node: &Node) -> Option<&[Node; 4]> {
@@ -89,6 +94,40 @@ fn each_object(items: &mut [Node], visit: &mut dyn FnMut(&mut Wrapped)) {
     }
 }
 
+/// Signs a COSE receipt for `entry` anew over the root that its path leads to, if its key is known.
+pub(crate) fn sign_receipt(items: &mut [Node], entry: &[u8], keys: &Keys) {
+    let signed = |receipt: &Node| {
+        let [protected, unprotected, _, _] = parts(receipt)?;
+        let Node::Array(proofs) = unprotected.get(396)?.get(-1)? else {
+            return None;
+        };
+        let Node::Array(proof) = proofs.first()?.inside()? else {
+            return None;
+        };
+        let [size, index, path] = proof.as_slice() else {
+            return None;
+        };
+        let (size, index) = (size.uint()?, index.uint()?);
+        let root = root_from_inclusion(&leaf_hash(entry), index, size, &hashes(path)?).ok()?;
+        let message = to_be_signed(&protected.content()?, root.as_bytes());
+        Some(key(protected, keys)?.sign(&message).to_vec())
+    };
+    for item in items {
+        if let Node::Wrapped(wrapped) = item
+            && let Some(signature) = signed(&wrapped.node)
+            && let Some([_, _, _, place]) = parts_mut(&mut wrapped.node)
+        {
+            *place = Node::Bytes(signature);
+        }
+    }
+}
+
+/// The key that a protected header names.
+fn key<'a>(protected: &Node, keys: &'a Keys) -> Option<&'a SigningKey> {
+    let kid = protected.inside()?.get(4)?.content()?;
+    keys.signers.get(<&[u8; 32]>::try_from(&kid[..]).ok()?)
+}
+
 /// Makes things fit again. `roots`: also the roots of batches and logs.
 pub(crate) fn repair(items: &mut [Node], keys: &Keys, roots: bool) {
     for _ in 0..ROUNDS {
@@ -139,9 +178,7 @@ fn sign(wrapped: &mut Wrapped, keys: &Keys) {
             return None;
         }
         let [protected, ..] = parts(&wrapped.node)?;
-        let kid = protected.inside()?.get(4)?.content()?;
-        let key = keys.operators.get(<&[u8; 32]>::try_from(&kid[..]).ok()?)?;
-        Some(key.sign(&message).to_vec())
+        Some(key(protected, keys)?.sign(&message).to_vec())
     };
     if let Some(signature) = signed() {
         if let Some([_, _, _, place]) = parts_mut(&mut wrapped.node) {

@@ -185,7 +185,8 @@ class Checkpoint:
         self.size = number(lines[1], "checkpoint_size")
         self.root = decode64(lines[2], "checkpoint_root")
         demand(len(self.root) == 32, "checkpoint_root")
-        demand(all(lines[3:]), "checkpoint_extension")
+        plain = all(line and not re.search(rb"[\x00-\x1f]", line) for line in lines[3:])
+        demand(plain, "checkpoint_extension")
 
 
 class Proof:
