@@ -139,7 +139,7 @@ fn a_presented_receipt_is_for_its_audience_alone() {
 fn a_value_that_is_easy_to_guess_cannot_be_guessed_from_its_digest() {
     let world = World::start();
     let mut agent = world.agent();
-    let refund = json!({ "id": "T-1001", "amount_cents": 100 });
+    let refund = json!({ "ticket": "T-1001", "amount_cents": 100 });
     for _ in 0..2 {
         agent.call("refund", refund.clone()).unwrap();
     }

@@ -168,10 +168,12 @@ impl World {
         let text = fs::read_to_string(&path).unwrap();
         let text = text.replace("keep_clear_text = false", "keep_clear_text = true");
         // Nobody who is down is waited for, and what changes is heard of soon.
-        let text = text.replace(
-            "[gateway]\n",
-            "[gateway]\ncounterparty_seconds = 1\nmanifest_seconds = 2\n",
-        );
+        let soon = "[gateway]\ncounterparty_seconds = 1\nmanifest_seconds = 2\n";
+        let text = if text.contains(soon) {
+            text
+        } else {
+            text.replace("[gateway]\n", soon)
+        };
         fs::write(&path, format!("{text}\n{more}")).unwrap();
     }
 

@@ -59,6 +59,7 @@ pub(crate) async fn operate_within<O: Operation>(
             return answer.map_err(problem);
         }
         let started = start_locked(home, &config, lock).await;
+        started.first_answers().await;
         let answer = match &started.gate {
             Gate::Open(enforcer) => {
                 let operated = Operated {
