@@ -2,6 +2,8 @@
 //! steps of a verifier: signatures are made again, links and digests follow, roots and checkpoints
 //! are those of what is in the tree now.
 
+use std::sync::Arc;
+
 use counterfoil_protocol::digest::ContentDigest;
 use counterfoil_protocol::keys::SigningKey;
 use counterfoil_tlog::proof::root_from_inclusion;
@@ -10,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::keys::Keys;
 use super::text;
-use super::tree::{Node, Wrapped, head};
+use super::tree::{Known, Node, Wrapped, head};
 
 /// How many objects can follow from one another in a file.
 const ROUNDS: usize = 6;
@@ -78,9 +80,14 @@ fn unpresented(node: &Node) -> Option<Vec<u8>> {
 
 /// Notes what the digests are now. To be called before anything is changed.
 pub(crate) fn remember(items: &mut [Node]) {
-    each_object(items, &mut |wrapped| {
-        wrapped.digests = digests(&wrapped.node)
-    });
+    each_object(items, &mut |wrapped| know(wrapped));
+}
+
+fn know(wrapped: &mut Wrapped) {
+    wrapped.known = Some(Arc::new(Known {
+        digests: digests(&wrapped.node),
+        node: wrapped.node.clone(),
+    }));
 }
 
 fn each_object(items: &mut [Node], visit: &mut dyn FnMut(&mut Wrapped)) {
@@ -142,15 +149,21 @@ pub(crate) fn repair(items: &mut [Node], keys: &Keys, roots: bool) {
         }
         let mut changes = Vec::new();
         each_object(items, &mut |wrapped| {
-            sign(wrapped, keys);
-            let now = digests(&wrapped.node);
-            let pairs = wrapped.digests.iter().zip(&now);
+            let Some(known) = wrapped.known.clone() else {
+                return;
+            };
+            if known.node == wrapped.node {
+                return;
+            }
+            sign(wrapped, &known.digests, keys);
+            know(wrapped);
+            let now = wrapped.known.iter().flat_map(|known| &known.digests);
+            let pairs = known.digests.iter().zip(now);
             changes.extend(
                 pairs
                     .filter(|(was, is)| was != is)
                     .map(|(was, is)| (*was, *is)),
             );
-            wrapped.digests = now;
         });
         if changes.is_empty() {
             return;
@@ -170,11 +183,11 @@ pub(crate) fn repair(items: &mut [Node], keys: &Keys, roots: bool) {
 }
 
 /// Signs an object anew if what is signed has changed and its key is known.
-fn sign(wrapped: &mut Wrapped, keys: &Keys) {
+fn sign(wrapped: &mut Wrapped, digests: &[[u8; 32]], keys: &Keys) {
     let signed = || {
         let message = message(&wrapped.node)?;
         let id: [u8; 32] = Sha256::digest(&message).into();
-        if wrapped.digests.get(2) == Some(&id) {
+        if digests.get(2) == Some(&id) {
             return None;
         }
         let [protected, ..] = parts(&wrapped.node)?;

@@ -1,6 +1,8 @@
 //! CBOR taken apart so that anything can be changed and written again, byte strings that hold CBOR
 //! with it.
 
+use std::sync::Arc;
+
 /// One item.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Node {
@@ -19,19 +21,29 @@ pub(crate) enum Node {
 }
 
 /// CBOR inside a byte string, or a whole object.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wrapped {
     pub(crate) node: Node,
-    /// What its digests were when it was taken apart: see `repair`.
+    /// What it was when its digests were made: see `repair`.
+    pub(crate) known: Option<Arc<Known>>,
+}
+
+/// An object and its digests.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) node: Node,
     pub(crate) digests: Vec<[u8; 32]>,
 }
 
 impl Wrapped {
     pub(crate) fn new(node: Node) -> Self {
-        Self {
-            node,
-            digests: Vec::new(),
-        }
+        Self { node, known: None }
+    }
+}
+
+impl PartialEq for Wrapped {
+    fn eq(&self, other: &Self) -> bool {
+        self.node == other.node
     }
 }
 

@@ -17,7 +17,6 @@ from fields import (
     printable,
     row,
     scope,
-    text,
     tool,
     uint,
     unit,
@@ -72,7 +71,17 @@ class Event:
         10: uint,
     }
     #: event -> its fields; a negative number is an optional one
-    FIELDS = {1: (-7,), 2: (2, 3), 3: (4,), 4: (5,), 5: (5, 6), 6: (4, 5), 7: (8, 9, 10), 8: (4, 6), 9: (-7,)}
+    FIELDS = {
+        1: (-7,),
+        2: (2, 3),
+        3: (4,),
+        4: (5,),
+        5: (5, 6),
+        6: (4, 5),
+        7: (8, 9, 10),
+        8: (4, 6),
+        9: (-7,),
+    }
     WITH_CHANNEL = (PROPOSED, ACCEPTED, ENDED, STATEMENT, DENIED)
 
     def __init__(self, value, channel):
