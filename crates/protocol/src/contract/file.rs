@@ -59,6 +59,13 @@ impl ContractFile {
             ));
         }
         let terms = bytes(fields.required(2)?, "the terms")?;
+        let terms = Disclosure::parse(&terms).map_err(|failure| failure.at("terms"))?;
+        if terms.field != DisclosedField::Contract {
+            return Err(Failure::new(
+                FailureCode::StructureOutOfRange,
+                format!("a disclosure of {} instead of terms", terms.field.name()),
+            ));
+        }
         let proposal = bytes(fields.required(3)?, "the proposal")?;
         let acceptance = fields
             .optional(4)
@@ -69,13 +76,6 @@ impl ContractFile {
             .map(|value| bytes(value, "the end"))
             .transpose()?;
         fields.finish()?;
-        let terms = Disclosure::parse(&terms).map_err(|failure| failure.at("terms"))?;
-        if terms.field != DisclosedField::Contract {
-            return Err(Failure::new(
-                FailureCode::StructureOutOfRange,
-                format!("a disclosure of {} instead of terms", terms.field.name()),
-            ));
-        }
         Ok(Self {
             terms,
             proposal,

@@ -5,17 +5,19 @@ use crate::cose::ObjectType;
 use crate::failure::{Failure, FailureCode};
 use crate::manifest::UnverifiedManifest;
 
-/// Checks that `entry` is an object that a log takes, and that `subject` is its kind.
-pub(super) fn check_logged(entry: &[u8], subject: &str) -> Result<(), Failure> {
-    if subject == ObjectType::Commitment.subject() {
-        UnverifiedCommitment::parse(entry).map(|_| ())
-    } else if subject == ObjectType::Manifest.subject() {
-        UnverifiedManifest::parse(entry).map(|_| ())
-    } else {
-        Err(Failure::new(
-            FailureCode::CoseType,
-            format!("a log holds no `{subject}`"),
-        ))
+/// The kind of object that a log's receipt with this `sub` is for.
+pub(super) fn logged_type(subject: &str) -> Result<ObjectType, Failure> {
+    [ObjectType::Commitment, ObjectType::Manifest]
+        .into_iter()
+        .find(|object| object.subject() == subject)
+        .ok_or_else(|| Failure::new(FailureCode::CoseType, format!("a log holds no `{subject}`")))
+}
+
+/// Checks that `entry` is such an object.
+pub(super) fn check_logged(entry: &[u8], object: ObjectType) -> Result<(), Failure> {
+    match object {
+        ObjectType::Commitment => UnverifiedCommitment::parse(entry).map(|_| ()),
+        _ => UnverifiedManifest::parse(entry).map(|_| ()),
     }
 }
 

@@ -1,12 +1,13 @@
 //! A COSE receipt of an operator or of a log.
 
 use ciborium::Value;
+use counterfoil_tlog::checkpoint::Origin;
 use counterfoil_tlog::proof::{MAX_HASHES, root_from_inclusion};
 use counterfoil_tlog::tree::{Hash, leaf_hash};
 
 use super::entry;
 use super::{Algorithm, Inclusion, LABEL_TREE_SIZE, LABEL_VDP, LOG_RECEIPT_TYPE, PROOF_INCLUSION};
-use crate::cbor::fields::{array, bytes, fixed, integer, text, unsigned};
+use crate::cbor::fields::{array, bytes, fixed, integer, row, text, unsigned};
 use crate::cbor::{Encoder, Fields, Limits, decode};
 use crate::commitment::{Commitment, UnverifiedCommitment};
 use crate::cose::{
@@ -373,7 +374,9 @@ impl Parts {
         let issuer = claim(claims.required(CLAIM_ISSUER), "iss")?;
         let subject = claim(claims.required(CLAIM_SUBJECT), "sub")?;
         claims.finish().map_err(refuse)?;
-        entry::check_logged(entry, &subject).map_err(|failure| failure.at("entry"))?;
+        let object = entry::logged_type(&subject)?;
+        check_origin(&issuer)?;
+        entry::check_logged(entry, object).map_err(|failure| failure.at("entry"))?;
         if size != self.inclusion.size {
             return Err(Failure::new(
                 FailureCode::LogPathInvalid,
@@ -416,15 +419,7 @@ fn proof(unprotected: Value) -> Result<Inclusion, Failure> {
     let [proof] = one;
     let proof = bytes(proof, "an inclusion proof")?;
     let proof = decode(&proof, &INNER).map_err(|failure| failure.at("inclusion proof"))?;
-    let parts: [Value; 3] = array(proof, 3, "an inclusion proof")?
-        .try_into()
-        .map_err(|_| {
-            Failure::new(
-                FailureCode::StructureWrongType,
-                "an inclusion proof is not three items",
-            )
-        })?;
-    let [size, index, path] = parts;
+    let [size, index, path] = row::<3>(proof, "an inclusion proof")?;
     Ok(Inclusion {
         size: unsigned(&size, "the tree size")?,
         index: unsigned(&index, "the leaf index")?,
@@ -439,6 +434,12 @@ fn root(entry: &[u8], inclusion: &Inclusion, code: FailureCode) -> Result<Hash, 
     let Inclusion { size, index, path } = inclusion;
     root_from_inclusion(&leaf_hash(entry), *index, *size, path)
         .map_err(|error| Failure::new(code, error.to_string()))
+}
+
+fn check_origin(issuer: &str) -> Result<(), Failure> {
+    Origin::parse(issuer)
+        .map(|_| ())
+        .map_err(|error| Failure::new(FailureCode::NameInvalid, format!("iss: {error}")))
 }
 
 fn label(header: &Value, label: i64) -> Option<&Value> {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use ciborium::Value;
 use counterfoil_protocol::failure::FailureCode::{
     BatchPathInvalid, CborTrailingBytes, CommitmentRangeMismatch, CommitmentStreamMismatch,
-    CoseAlgorithm, CoseHeader, CoseStructure, CoseType, KeyUnknown, LogPathInvalid,
+    CoseAlgorithm, CoseHeader, CoseStructure, CoseType, KeyUnknown, LogPathInvalid, NameInvalid,
     SignatureInvalid, StructureOutOfRange, StructureWrongType,
 };
 use counterfoil_protocol::keys::{PublicKey, SigningKey};
@@ -414,7 +414,7 @@ fn proof_edits() -> [ProofEdit; 6] {
         }),
         (
             "proof-of-four-items",
-            StructureOutOfRange,
+            StructureWrongType,
             "one item too many",
             |items| items.push(Value::from(0)),
         ),
@@ -484,6 +484,12 @@ fn log_faults(world: &World) -> Result<Vec<Case>> {
             CoseHeader,
             "nobody is said to sign",
             |labels| within(labels, 15, |claims| remove(claims, 1)),
+        ),
+        (
+            "log-issuer-blank",
+            NameInvalid,
+            "is no origin: it has a blank",
+            |labels| within(labels, 15, |claims| set(claims, 1, "log example")),
         ),
         ("log-kid-short", CoseHeader, "31 bytes", |labels| {
             set(labels, 4, bytes([7; 31]))

@@ -71,14 +71,15 @@ pub(super) fn morning(
     ours.beacon = Some(beacon);
     theirs.beacon = Some(beacon);
 
+    let asking = Actor {
+        on_behalf_of: Some(disclosures.on_behalf_of.digest()),
+        session: Some(disclosures.session.digest()),
+        ..actor(&acme.name)?
+    };
     let request = ours.push(Body::Request(Request {
         channel: link(globex, 0, None, None),
         contract: Some(contract),
-        actor: Actor {
-            on_behalf_of: Some(disclosures.on_behalf_of.digest()),
-            session: Some(disclosures.session.digest()),
-            ..actor(&acme.name)?
-        },
+        actor: asking.clone(),
         action: refund(Some("money"))?,
         parameters: disclosures.parameters.digest(),
         evaluation: Evaluation {
@@ -103,9 +104,9 @@ pub(super) fn morning(
             evidence: Level::Logged,
         }),
         contract: Some(contract),
-        actor: actor(&acme.name)?,
+        actor: asking,
         action: refund(None)?,
-        parameters: salted(DisclosedField::Parameters, "globex parameters"),
+        parameters: disclosures.parameters.digest(),
         evaluation: evaluation(
             Verdict::Allow,
             "allowed_by_policy",
