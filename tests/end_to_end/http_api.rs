@@ -21,7 +21,7 @@ const GLOBEX: &str = r#"
 @id("orders") permit (principal, action == Action::"GET", resource == Server::"orders")
   when { context.arguments.name like "/orders/*" };
 @id("refunds") @tier("high") permit (principal, action == Action::"POST /refunds", resource);
-@id("refund-limit") @instead("ask a person")
+@id("refund-ceiling") @instead("ask a person")
 forbid (principal, action == Action::"POST /refunds", resource)
   when { context.arguments.body.amount > 5000 };
 @id("echo") permit (principal, action == Action::"PUT /echo", resource);
@@ -122,7 +122,7 @@ fn clients_of_others_use_an_api_of_another_operator() {
         answers[4]["headers"]["content-type"],
         "application/problem+json"
     );
-    assert_eq!(denied["rules"], json!(["refund-limit"]));
+    assert_eq!(denied["rules"], json!(["refund-ceiling"]));
     assert_eq!(denied["instead"], "ask a person.");
 
     // The API saw what was allowed, and nothing of the evidence.

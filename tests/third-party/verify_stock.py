@@ -8,6 +8,7 @@ it needs are here. Then one bit of every byte is flipped, and every one must be 
 what it found as JSON and fails with an assertion otherwise.
 """
 
+import base64
 import hashlib
 import json
 import pathlib
@@ -22,8 +23,10 @@ LEVELS = {"record": "enforcer.pem", "commitment": "log.pem"}
 
 def verifies_sign1(message, pem, payload=None):
     """python-cwt: the signature of a COSE_Sign1, its payload attached or given."""
-    key = COSEKey.from_pem(pem, alg="EdDSA")
     try:
+        # Chosen by its name, which is signed like the rest.
+        named = cbor2.loads(cbor2.loads(message).value[0]).get(4)
+        key = COSEKey.from_pem(pem, alg="EdDSA", kid=named)
         COSE.new(verify_kid=False).decode(message, key, detached_payload=payload)
     except Exception:
         return False
@@ -122,7 +125,7 @@ def level(form, folder, name, enforcer):
         "algorithm": protected[1],
         "index": index,
         "size": size,
-        "root": root_of(leaf, index, size, path).hex(),
+        "root": base64.b64encode(root_of(leaf, index, size, path)).decode(),
         "noticed": noticed,
     }
 
@@ -138,7 +141,8 @@ def main(form, folder):
     if len(levels) == 2:
         # The chain: the root of the batch is what the commitment, the leaf of the log, holds.
         commitment, _ = opened(form, folder, "commitment")
-        assert cbor2.loads(commitment).value[2].hex() == levels[0]["root"]
+        root = cbor2.loads(commitment).value[2]
+        assert base64.b64encode(root).decode() == levels[0]["root"]
     print(json.dumps(levels))
 
 

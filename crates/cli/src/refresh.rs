@@ -63,6 +63,7 @@ impl Refresh {
         for operator in self.trust.operators() {
             let found = self.fetch(operator).await;
             if *operator == self.own {
+                self.add_own();
                 continue;
             }
             let manifests = found.or_else(|problem| {
@@ -89,6 +90,7 @@ impl Refresh {
             for operator in self.trust.operators() {
                 let found = self.fetch(operator).await;
                 if *operator == self.own {
+                    self.add_own();
                     continue;
                 }
                 if let Err(problem) = found.and_then(|manifests| self.add(manifests)) {
@@ -116,6 +118,18 @@ impl Refresh {
             );
         }
         enforcer.set_key_lost(lost);
+    }
+
+    /// Our own manifests stand in the receipts that requests carry. One that is not logged yet is
+    /// found out by whoever verifies these.
+    fn add_own(&self) {
+        let own = own_manifests(&self.home).and_then(|own| {
+            self.operators.add(own, &self.trust, true)?;
+            Ok(())
+        });
+        if let Err(problem) = own {
+            tracing::warn!("requests go without a receipt: our own manifests: {problem}");
+        }
     }
 
     fn add(&self, manifests: Vec<LoggedManifest>) -> Result<(), Problem> {

@@ -139,6 +139,7 @@ impl Incoming {
                 .unverified_content()
                 .channel()
                 .filter(|link| link.counterparty == core.identity.operator)
+                .filter(|_| *record.issuer() != core.identity.operator)
             else {
                 return Err(Refusal::new(
                     "channel_mismatch",

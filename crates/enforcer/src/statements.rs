@@ -159,7 +159,8 @@ impl Enforcer {
         let mut stream = core.stream();
         core.check_open(&stream)?;
         let known = stream.channels.contains_key(counterparty)
-            || core.operators.names().contains(counterparty);
+            || (*counterparty != core.identity.operator
+                && core.operators.names().contains(counterparty));
         if !known {
             return Err(EnforcerError::NotFound(format!(
                 "no operator `{counterparty}` is known here"

@@ -105,7 +105,9 @@ impl Exchange {
     fn signer(&self, kid: KeyThumbprint) -> Result<(OperatorName, PublicKey), Refusal> {
         let operators = self.enforcer.operators();
         let mut revoked = None;
-        for name in operators.names() {
+        // Nobody is its own counterparty.
+        let others = operators.names().into_iter();
+        for name in others.filter(|name| name != self.enforcer.operator()) {
             match operators.enforcer_key(&name, kid) {
                 Ok(key) => return Ok((name, key)),
                 Err(failure) if failure.code() == FailureCode::KeyRevoked => revoked = Some(name),
