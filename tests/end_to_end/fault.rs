@@ -237,16 +237,26 @@ fn forged_proofs_convict_nobody() {
     let files = ["fork.receipt", "globex.evidence", "--out", "fork.fault"];
     assert_eq!(prove(&world, "stream_fork", &files).0, Some(0));
     let proof = fs::read(world.path("fork.fault")).unwrap();
-    // No bit of it can be another; a sample of them, since each is a process.
+    // No bit of what convicts can be another; a sample, since each is a process. What nobody asks
+    // for, such as a cosignature over the quorum, may be, and then it convicts of the same.
+    let (_, unchanged) = verify(&world, "fork.fault", "trust");
+    let mut refused = 0;
     for step in 0..40 {
         let bit = proof.len() * 8 / 40 * step + step % 8;
         let mut bytes = proof.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(world.path("flipped.fault"), bytes).unwrap();
         let (code, report) = verify(&world, "flipped.fault", "trust");
-        assert!(matches!(code, Some(1 | 2)), "bit {bit}: {report:#}");
-        assert_eq!(report["convicts"], false, "bit {bit}");
+        if report["convicts"] == true {
+            for fact in ["accused", "kind", "finding"] {
+                assert_eq!(report[fact], unchanged[fact], "bit {bit}");
+            }
+        } else {
+            assert!(matches!(code, Some(1 | 2)), "bit {bit}: {report:#}");
+            refused += 1;
+        }
     }
+    assert!(refused > 30, "{refused} of 40");
     // Nor does it convict under a trust file that does not name the accused.
     let trust = fs::read_to_string(world.path("trust")).unwrap();
     let without: String = trust
