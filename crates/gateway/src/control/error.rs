@@ -38,11 +38,14 @@ impl ControlError {
 
 impl From<EnforcerError> for ControlError {
     fn from(error: EnforcerError) -> Self {
-        let code = match &error {
-            EnforcerError::Refused { reason, .. } => reason.as_str().to_owned(),
-            other => other.code().to_owned(),
-        };
-        Self::new(&code, error.to_string())
+        match error {
+            // The code stands beside the explanation here, not in it.
+            EnforcerError::Refused {
+                reason,
+                explanation,
+            } => Self::new(reason.as_str(), explanation),
+            other => Self::new(other.code(), other.to_string()),
+        }
     }
 }
 
