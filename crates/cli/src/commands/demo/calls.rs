@@ -42,8 +42,23 @@ pub(super) struct PlannedCall {
     pub(super) about: String,
 }
 
+/// The tool whose calls the contract wants witnessed before they are executed.
+pub(super) const WITNESSED_TOOL: &str = "refund";
+
 /// RISK_POINTS of the agent's budget: enough for everything but the refunds at the end.
 pub(super) const BUDGET: u64 = 50;
+
+/// After how many of these calls a process may be missing for some: about half, before a stretch of
+/// that many calls that nobody has to witness before they are executed.
+pub(super) fn quiet_stretch(calls: &[PlannedCall], without: usize) -> usize {
+    let half = calls.len() / 2;
+    let quiet = |stretch: &[PlannedCall]| stretch.iter().all(|call| call.tool != WITNESSED_TOOL);
+    let later = calls.get(half..).unwrap_or_default();
+    half + later
+        .windows(without.max(1))
+        .position(quiet)
+        .unwrap_or_default()
+}
 
 /// The calls over HTTP, in order.
 pub(super) fn over_http() -> Vec<PlannedCall> {
@@ -56,6 +71,11 @@ pub(super) fn over_http() -> Vec<PlannedCall> {
     }
     calls.push(mail("ann@customer.example", Expected::Done));
     calls.push(refund("T-1001", 2_000, Expected::Done));
+    calls.push(refund(
+        "X-7001",
+        500,
+        Expected::RefusedByAcme("contract_target"),
+    ));
     calls.push(mail(
         "eve@elsewhere.example",
         Expected::RefusedByAcme("mail_outside"),
@@ -68,7 +88,7 @@ pub(super) fn over_http() -> Vec<PlannedCall> {
     calls.push(other(
         "delete_ticket",
         json!({ "id": "T-1001" }),
-        Expected::RefusedByAcme("unknown_tool"),
+        Expected::RefusedByAcme("contract_action"),
     ));
     calls.push(read("T-9999", Expected::ToolFails));
     calls.push(PlannedCall {
@@ -111,6 +131,11 @@ pub(super) fn over_pipes() -> Vec<PlannedCall> {
         mail(
             "eve@elsewhere.example",
             Expected::RefusedByAcme("mail_outside"),
+        ),
+        other(
+            "delete_ticket",
+            json!({ "id": "T-1001" }),
+            Expected::RefusedByAcme("unknown_tool"),
         ),
         search("lamp"),
     ]

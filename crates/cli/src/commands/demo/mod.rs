@@ -1,33 +1,41 @@
-//! `counterfoil demo`: two operators, a log, two witnesses, an agent, and receipts.
+//! `counterfoil demo`: two operators under a contract, a log, two witnesses, an agent, receipts, and
+//! a dispute.
 //!
 //! It runs the commands that users run, as processes of their own; nothing here reaches into the
 //! crates behind them.
 
 mod agent;
 mod calls;
-mod desk;
+mod contract;
+mod dispute;
+mod lines;
 mod processes;
+mod programs;
+mod reconciliation;
+mod redaction;
 mod relay;
 mod report;
+mod session;
+mod text;
 mod victim;
+mod witnessed;
 mod world;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use serde_json::Value;
 
-use self::agent::{CallResult, StdioAgent};
-use self::calls::PlannedCall;
+use self::dispute::Quarrel;
 use self::processes::Processes;
 use self::report::Report;
 use self::victim::Victim;
-use self::world::World;
+use self::witnessed::Witnessed;
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::serve;
 
-/// See everything at work: two operators, a log, witnesses, an agent, receipts.
+/// See everything at work: two operators under a contract, a log, witnesses, an agent, receipts, a
+/// dispute.
 ///
 /// All processes run on loopback and end with the demo.
 #[derive(Debug, Args)]
@@ -50,29 +58,6 @@ pub(crate) struct Demo {
     /// must come out the same.
     #[arg(long, value_name = "NAME")]
     kill: Option<Victim>,
-}
-
-/// One call and what became of it.
-#[derive(Clone, Debug)]
-struct MadeCall {
-    planned: PlannedCall,
-    result: CallResult,
-    /// Over pipes to a desk of acme's own, instead of over HTTP to globex.
-    local: bool,
-}
-
-/// The receipts of both sides, as `verify --json` explains them.
-#[derive(Debug)]
-struct Receipts {
-    /// Of all of acme's records.
-    acme: Vec<Value>,
-    /// Of all of globex's records.
-    globex: Vec<Value>,
-    /// Of the records that globex sent to acme, as acme got them from globex.
-    globex_from_globex: Vec<Value>,
-    /// How many receipt files there are, and how many of them verified.
-    files: usize,
-    verified: usize,
 }
 
 pub(crate) fn run(command: &Demo, _json: bool) -> Result<Answer, Problem> {
@@ -101,27 +86,43 @@ pub(crate) fn run(command: &Demo, _json: bool) -> Result<Answer, Problem> {
 }
 
 async fn demo(directory: &Path, keep: bool, kill: Option<Victim>) -> Result<Answer, Problem> {
-    let (desk, built) = desk::find().await?;
+    let programs = programs::find().await?;
     let started = Instant::now();
     let mut processes = Processes::new(directory)?;
     processes.note(format!("cd {}", directory.display()));
-    if let Some(line) = built {
+    if let Some(line) = &programs.built {
         processes.note(line);
     }
-    let world = world::set_up(directory, &desk, &mut processes).await?;
-    let mut made = over_pipes(&world, &mut processes).await?;
+    let world = world::set_up(directory, &programs, &mut processes).await?;
+    let mut made = session::over_pipes(&world, &mut processes).await?;
     world.start_acme(&mut processes).await?;
-    made.extend(over_http(&world, &mut processes, kill).await?);
-    let receipts = receipts(&mut processes).await?;
-    let journals = journals(&mut processes).await?;
+    let agreed = contract::agree(&world, &mut processes).await?;
+    made.extend(session::over_http(&world, &mut processes, kill).await?);
+    let receipts = session::receipts(&mut processes).await?;
+    let lines = lines::lines(&made, &receipts);
+    let contract = agreed.look_back(&lines, &mut processes).await?;
+    let refund = lines
+        .iter()
+        .find(|line| line.is_witnessed())
+        .ok_or_else(|| Problem::new("no refund was made between the two"))?;
+    let reconciliation = reconciliation::reconcile(&mut processes).await?;
+    let redaction = redaction::redact(refund, &world, &mut processes).await?;
+    let quarrel = Quarrel::begin(refund, &mut processes).await?;
+    let journals = session::journals(&mut processes).await?;
     processes.end().await;
+    let dispute = quarrel.end(&world, &mut processes).await?;
     let (log, _) = processes.run_any(&["log", "check", "--dir", "log"]).await?;
     let report = Report {
         directory,
         kept: keep,
         seconds: started.elapsed().as_secs_f64(),
-        calls: &made,
+        witnessed: Witnessed::of(refund, &lines),
+        lines: &lines,
         receipts: &receipts,
+        contract: &contract,
+        reconciliation: &reconciliation,
+        redaction: &redaction,
+        dispute: &dispute,
         journals: &journals,
         log: &log,
         killed: kill.map(Victim::name),
@@ -130,132 +131,6 @@ async fn demo(directory: &Path, keep: bool, kill: Option<Victim>) -> Result<Answ
         commands: processes.transcript(),
     };
     Ok(report.answer())
-}
-
-async fn over_pipes(world: &World, processes: &mut Processes) -> Result<Vec<MadeCall>, Problem> {
-    let desk = world.desk.display().to_string();
-    let did = world.directory.join("acme-did.txt").display().to_string();
-    let child = processes.piped(
-        &[
-            "mcp",
-            "--home",
-            "acme",
-            "--agent",
-            "support-bot",
-            "--",
-            &desk,
-            "--did",
-            &did,
-        ],
-        "acme-mcp.txt",
-    )?;
-    let mut agent = StdioAgent::connect(child).await?;
-    let mut made = Vec::new();
-    for planned in calls::over_pipes() {
-        let result = agent.call(planned.tool, &planned.arguments).await?;
-        made.push(MadeCall {
-            planned,
-            result,
-            local: true,
-        });
-    }
-    agent.end().await?;
-    Ok(made)
-}
-
-async fn over_http(
-    world: &World,
-    processes: &mut Processes,
-    kill: Option<Victim>,
-) -> Result<Vec<MadeCall>, Problem> {
-    let planned = calls::over_http();
-    let dies_before = planned.len() / 2;
-    let mut agent = world.agent().await?;
-    let mut made = Vec::new();
-    for (number, planned) in planned.into_iter().enumerate() {
-        if let Some(victim) = kill {
-            if number == dies_before {
-                victim.kill(processes).await?;
-            }
-            if number == dies_before + victim.calls_without() {
-                victim.restart(world, processes, &mut agent).await?;
-            }
-        }
-        if let Some((from, to)) = planned.tampered {
-            world.relay.tamper(from, to);
-        }
-        let result = agent.call(planned.tool, &planned.arguments).await?;
-        made.push(MadeCall {
-            planned,
-            result,
-            local: false,
-        });
-    }
-    Ok(made)
-}
-
-/// Gets all receipts, each from its own operator and from the other one, and verifies them.
-async fn receipts(processes: &mut Processes) -> Result<Receipts, Problem> {
-    let mut explained = Vec::new();
-    let (mut files, mut verified) = (0, 0);
-    for (home, from, folder) in [
-        ("acme", None, "receipts/acme"),
-        ("globex", None, "receipts/globex"),
-        ("globex", Some("acme.example"), "receipts/acme-from-acme"),
-        (
-            "acme",
-            Some("globex.example"),
-            "receipts/globex-from-globex",
-        ),
-    ] {
-        let mut arguments = vec!["receipt", "get", "--home", home, "--all"];
-        if let Some(operator) = from {
-            arguments.extend(["--from", operator]);
-        }
-        arguments.extend(["--wait", "witnessed", "--out", folder]);
-        let got = processes.run(&arguments).await?;
-        let paths: Vec<&str> = got
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|receipt| receipt.get("file").and_then(Value::as_str))
-            .collect();
-        let mut arguments = vec!["verify", "--trust", "trust", "--level", "witnessed"];
-        arguments.extend(&paths);
-        let (report, _) = processes.run_any(&arguments).await?;
-        let list = report
-            .get("receipts")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        files += list.len();
-        verified += list
-            .iter()
-            .filter(|receipt| receipt.get("verified") == Some(&Value::Bool(true)))
-            .count();
-        explained.push(list);
-    }
-    let mut explained = explained.into_iter();
-    let mut next = || explained.next().unwrap_or_default();
-    let (acme, globex, _, globex_from_globex) = (next(), next(), next(), next());
-    Ok(Receipts {
-        acme,
-        globex,
-        globex_from_globex,
-        files,
-        verified,
-    })
-}
-
-async fn journals(processes: &mut Processes) -> Result<Vec<Value>, Problem> {
-    let mut found = Vec::new();
-    for home in ["acme", "globex"] {
-        let (report, _) = processes
-            .run_any(&["journal", "verify", "--home", home])
-            .await?;
-        found.push(report);
-    }
-    Ok(found)
 }
 
 fn read_lines(path: &Path) -> Result<Vec<String>, Problem> {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -69,13 +69,66 @@ impl Processes {
         arguments: &[&str],
     ) -> Result<(Value, Option<i32>), Problem> {
         self.transcript.push(line(arguments));
-        let output = self
-            .command(arguments)
-            .arg("--json")
+        self.answer(self.command(arguments), arguments).await
+    }
+
+    /// The same in a folder of the demo's directory, by somebody who has nothing but what lies there.
+    pub(super) async fn run_in(
+        &mut self,
+        folder: &str,
+        arguments: &[&str],
+    ) -> Result<(Value, Option<i32>), Problem> {
+        self.transcript
+            .push(format!("(cd {folder} && {})", line(arguments)));
+        let mut command = self.command(arguments);
+        command.current_dir(self.directory.join(folder));
+        self.answer(command, arguments).await
+    }
+
+    /// Runs a command that must refuse, and returns what it says.
+    pub(super) async fn run_refused(&mut self, arguments: &[&str]) -> Result<String, Problem> {
+        self.transcript.push(format!("{} || true", line(arguments)));
+        let output = self.output(self.command(arguments), arguments).await?;
+        let said: Value = serde_json::from_slice(&output.stderr).unwrap_or_default();
+        match said.get("error").and_then(Value::as_str) {
+            Some(error) if output.status.code() == Some(2) => Ok(error.to_owned()),
+            _ => Err(Problem::new(format!(
+                "`{}` was to refuse, and ended with {:?}",
+                line(arguments),
+                output.status.code()
+            ))),
+        }
+    }
+
+    /// Runs another program to its end.
+    pub(super) async fn run_program(
+        &mut self,
+        program: &Path,
+        arguments: &[&str],
+    ) -> Result<(), Problem> {
+        let line = format!("{} {}", program.display(), words(arguments));
+        self.transcript.push(line.clone());
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(&self.directory)
             .stdin(Stdio::null())
+            .kill_on_drop(true)
             .output()
             .await
-            .at(line(arguments))?;
+            .at(&line)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Problem::new(format!("`{line}` failed: {}", said.trim())))
+    }
+
+    async fn answer(
+        &self,
+        command: Command,
+        arguments: &[&str],
+    ) -> Result<(Value, Option<i32>), Problem> {
+        let output = self.output(command, arguments).await?;
         if output.stdout.is_empty() {
             return Err(Problem::new(format!(
                 "`{}` failed: {}",
@@ -86,6 +139,11 @@ impl Processes {
         let value = serde_json::from_slice(&output.stdout)
             .at(format!("the answer of `{}`", line(arguments)))?;
         Ok((value, output.status.code()))
+    }
+
+    async fn output(&self, mut command: Command, arguments: &[&str]) -> Result<Output, Problem> {
+        let ended = command.arg("--json").stdin(Stdio::null()).output().await;
+        Ok(ended.at(line(arguments))?)
     }
 
     /// Starts a command that keeps running, and waits until it listens.
@@ -219,15 +277,17 @@ impl Running {
 
 /// A command line as a user types it.
 fn line(arguments: &[&str]) -> String {
-    let mut line = "counterfoil".to_owned();
-    for argument in arguments {
-        line.push(' ');
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+=@*,".contains(c);
-        if !argument.is_empty() && argument.chars().all(plain) {
-            line.push_str(argument);
-        } else {
-            line.push_str(&format!("'{argument}'"));
-        }
-    }
-    line
+    format!("counterfoil {}", words(arguments))
+}
+
+fn words(arguments: &[&str]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+=@*,".contains(c);
+    let words: Vec<String> = arguments
+        .iter()
+        .map(|word| match !word.is_empty() && word.chars().all(plain) {
+            true => (*word).to_owned(),
+            false => format!("'{word}'"),
+        })
+        .collect();
+    words.join(" ")
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::agent::HttpAgent;
 use super::calls::BUDGET;
 use super::processes::Processes;
+use super::programs::Programs;
 use super::relay::Relay;
 use crate::answer::{OrProblem as _, Problem};
 
@@ -17,6 +18,7 @@ use crate::answer::{OrProblem as _, Problem};
 pub(super) struct World {
     pub(super) directory: PathBuf,
     pub(super) desk: PathBuf,
+    pub(super) dishonest_globex: PathBuf,
     pub(super) acme: SocketAddr,
     pub(super) relay: Relay,
 }
@@ -24,14 +26,15 @@ pub(super) struct World {
 /// Sets everything up and starts the log, the witnesses and globex.
 pub(super) async fn set_up(
     directory: &Path,
-    desk: &Path,
+    programs: &Programs,
     processes: &mut Processes,
 ) -> Result<World, Problem> {
     let [log, w1, w2, acme, globex] = free_ports()?;
     let relay = Relay::start(globex).await?;
     let world = World {
         directory: directory.to_owned(),
-        desk: desk.to_owned(),
+        desk: programs.desk.clone(),
+        dishonest_globex: programs.dishonest_globex.clone(),
         acme,
         relay,
     };
@@ -187,6 +190,17 @@ impl World {
         Ok(())
     }
 
+    /// Writes a file that a user would write.
+    pub(super) fn put(
+        &self,
+        path: &str,
+        text: &str,
+        processes: &mut Processes,
+    ) -> Result<(), Problem> {
+        processes.note(format!("cat > {path} <<'END'\n{text}END"));
+        self.write(path, text)
+    }
+
     fn write(&self, path: &str, text: &str) -> Result<(), Problem> {
         fs::write(self.directory.join(path), text).at(path)
     }
@@ -209,7 +223,8 @@ fn free_ports<const N: usize>() -> Result<[SocketAddr; N], Problem> {
         .map_err(|_| Problem::new("no free port"))
 }
 
-fn text(value: &Value, name: &str) -> Result<String, Problem> {
+/// A text of a command's answer.
+pub(super) fn text(value: &Value, name: &str) -> Result<String, Problem> {
     value
         .get(name)
         .and_then(Value::as_str)
