@@ -10,6 +10,7 @@ use counterfoil_enforcer::journal::JournalReader;
 use counterfoil_enforcer::receipts::ReceiptBuilder;
 use counterfoil_gateway::home::Home;
 use counterfoil_protocol::digest::RecordId;
+use counterfoil_protocol::disclosure::DisclosedField;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::Sequence;
 use counterfoil_protocol::receipt::FILE_EXTENSION;
@@ -290,11 +291,18 @@ fn own(command: &Get, builder: &mut ReceiptBuilder, record: Wanted) -> Result<Ve
     let mut disclose = Field::list(&command.disclose);
     if command.all || command.disclose.contains(&Field::All) {
         // Each record discloses what it has of it.
-        let (_, openings) = builder.reader().record(record.sequence)?;
+        let (bytes, openings) = builder.reader().record(record.sequence)?;
+        // Terms are kept once, not beside each record that was made under them.
+        let parsed = UnverifiedRecord::parse(&bytes)?;
+        let terms = match parsed.unverified_content().contract() {
+            Some(contract) => builder.reader().terms_of(contract)?.is_some(),
+            None => false,
+        };
         disclose.retain(|field| {
-            openings
+            let opened = openings
                 .iter()
-                .any(|opening| opening.field == *field && opening.content.is_some())
+                .any(|opening| opening.field == *field && opening.content.is_some());
+            opened || (*field == DisclosedField::Contract && terms)
         });
     }
     Ok(builder
