@@ -216,11 +216,11 @@ impl Contract {
             .map(|one| format!("  call {}: {} ({})\n", one.number, one.asks, one.code))
             .collect();
         format!(
-            "THE CONTRACT. Before that, acme proposed a contract and globex accepted it: {digest}. \
-             The agent\nmay read, search and send mail if acme has signed the request; a refund, \
-             only once witnesses\nvouch for the request. Both signed it, its text stays between \
-             them, and all {} calls that went\nfrom one to the other name it on both sides. What is \
-             outside of it never left acme:\n{outside}",
+            "THE CONTRACT. Before the agent called globex, acme proposed contract {digest} and \
+             globex accepted it. The agent may read, search and send mail if acme has signed the \
+             request; it gets a refund only once witnesses vouch for the request. The text stays \
+             between the two. All {} calls that went from one to the other name it on both sides. \
+             What is outside of it never left acme:\n{outside}",
             self.under
         )
     }

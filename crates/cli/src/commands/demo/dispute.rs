@@ -19,6 +19,9 @@ const FAULTS: &str = "faults";
 const ARBITER: &str = "arbiter";
 const PROOF: &str = "globex.example.own_record_denied.fault";
 const ALTERED: &str = "altered.fault";
+/// The reason that the denial gives, and another one of the same length.
+const REASON: &str = "not_ours";
+const OTHER_REASON: &str = "not_mine";
 
 /// What the two disagree about.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl Quarrel {
             return Err(Problem::new("the outcome in dispute has no receipt"));
         };
         let deny = ["channel", "deny", "--home", "globex", "--with"];
-        let what = ["acme.example", receipt, "--reason", "not_ours"];
+        let what = ["acme.example", receipt, "--reason", REASON];
         let honest = processes.run_refused(&[&deny[..], &what].concat()).await?;
         let export = ["evidence", "export", "--home", "globex", "--out", JOURNAL];
         processes.run(&export).await?;
@@ -122,7 +125,8 @@ impl Quarrel {
     }
 }
 
-/// Gives the arbiter the trust file and the proof; and, in a second file, a proof that is altered.
+/// Gives the arbiter the trust file and the proof; and, in a second file, a proof in which globex
+/// states another reason than it did.
 fn hand_over(directory: &Path, processes: &mut Processes) -> Result<(), Problem> {
     let folder = directory.join(ARBITER);
     fs::create_dir(&folder).at(folder.display())?;
@@ -133,13 +137,16 @@ fn hand_over(directory: &Path, processes: &mut Processes) -> Result<(), Problem>
     processes.note(format!(
         "mkdir {ARBITER} && cp trust {FAULTS}/{PROOF} {ARBITER}/"
     ));
-    // The last byte is of a signature.
-    if let Some(last) = bytes.last_mut() {
-        *last ^= 1;
+    let stated = bytes
+        .windows(REASON.len())
+        .position(|window| window == REASON.as_bytes())
+        .ok_or_else(|| Problem::new("the proof does not hold the denial's reason"))?;
+    for (byte, other) in bytes.iter_mut().skip(stated).zip(OTHER_REASON.bytes()) {
+        *byte = other;
     }
     fs::write(folder.join(ALTERED), bytes).at(ALTERED)?;
     processes.note(format!(
-        "# {ARBITER}/{ALTERED} is the same, but for one bit"
+        "LC_ALL=C sed s/{REASON}/{OTHER_REASON}/ {ARBITER}/{PROOF} > {ARBITER}/{ALTERED}"
     ));
     Ok(())
 }
@@ -210,26 +217,27 @@ impl Dispute {
     }
 
     pub(super) fn text(&self) -> String {
-        let why = self.altered.pointer("/failure/code");
+        let of = |value: &Value, name: &str| {
+            let found = value.pointer(name).and_then(Value::as_str);
+            found.unwrap_or("nothing").to_owned()
+        };
+        let verdict = match self.verdict.get("convicts") {
+            Some(Value::Bool(true)) => "CONVICTED",
+            _ => "NOT CONVICTED",
+        };
         format!(
-            "THE DISPUTE. Globex now says that it never did call {} ({}),\nthough it signed that \
-             the call succeeded. Its own `channel deny` refuses to say so, for the record\nis in \
-             its journal. So globex takes its key to another program, which signs the denial. \
-             Acme lays\nthe outcome that it was sent beside the denial: one fault proof \
-             (own_record_denied). An arbiter\nwith the proof and the trust file, without a network, \
-             without a word from either:\n  {}: {}.\nWith one bit of the proof changed, nobody \
-             ({}).\n",
+            "THE DISPUTE. Globex has signed that call {} ({}) succeeded, and denies it now. Its own \
+             `channel deny` refuses to, because the record is in its journal; so globex takes its \
+             key to another program, which signs the denial. Acme lays that beside the outcome that \
+             globex sent it and has a fault proof ({}). Everything has stopped by now. An arbiter \
+             has the proof and the trust file, no network, and nobody's word:\n  \
+             {verdict}: {}\nIn a copy in which the denial gives another reason, its signature does \
+             not hold ({}), and nobody is convicted.\n",
             self.quarrel.call,
             self.quarrel.asks,
-            match self.verdict.get("convicts") {
-                Some(Value::Bool(true)) => "CONVICTED",
-                _ => "NOT CONVICTED",
-            },
-            self.verdict
-                .get("accused")
-                .and_then(Value::as_str)
-                .unwrap_or("nobody"),
-            why.and_then(Value::as_str).unwrap_or("no reason"),
+            of(&self.verdict, "/kind"),
+            of(&self.verdict, "/accused"),
+            of(&self.altered, "/failure/code"),
         )
     }
 }

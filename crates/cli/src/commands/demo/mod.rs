@@ -93,23 +93,33 @@ async fn demo(directory: &Path, keep: bool, kill: Option<Victim>) -> Result<Answ
     if let Some(line) = &programs.built {
         processes.note(line);
     }
+    processes.note("# a log, two witnesses, two operators");
     let world = world::set_up(directory, &programs, &mut processes).await?;
+    processes.note("# the agent calls acme's own desk");
     let mut made = session::over_pipes(&world, &mut processes).await?;
     world.start_acme(&mut processes).await?;
+    processes.note("# the contract");
     let agreed = contract::agree(&world, &mut processes).await?;
     made.extend(session::over_http(&world, &mut processes, kill).await?);
+    processes.note("# the receipts of both sides, after the agent has called globex");
     let receipts = session::receipts(&mut processes).await?;
     let lines = lines::lines(&made, &receipts);
+    processes.note("# the contract as a file");
     let contract = agreed.look_back(&lines, &mut processes).await?;
     let refund = lines
         .iter()
         .find(|line| line.is_witnessed())
         .ok_or_else(|| Problem::new("no refund was made between the two"))?;
+    processes.note("# both halves");
     let reconciliation = reconciliation::reconcile(&mut processes).await?;
+    processes.note("# a redacted receipt");
     let redaction = redaction::redact(refund, &world, &mut processes).await?;
+    processes.note("# the dispute; first globex tries what its own software does not do");
     let quarrel = Quarrel::begin(refund, &mut processes).await?;
+    processes.note("# every journal is whole");
     let journals = session::journals(&mut processes).await?;
     processes.end().await;
+    processes.note("# all processes have ended; globex takes its key elsewhere");
     let dispute = quarrel.end(&world, &mut processes).await?;
     let (log, _) = processes.run_any(&["log", "check", "--dir", "log"]).await?;
     let report = Report {

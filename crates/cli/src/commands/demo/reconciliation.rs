@@ -74,19 +74,19 @@ impl Reconciliation {
     pub(super) fn text(&self) -> String {
         let none = Map::new();
         let classes = self.report.get("classes").and_then(Value::as_object);
-        let totals: Vec<String> = classes
+        let mut totals: Vec<String> = classes
             .unwrap_or(&none)
             .iter()
             .map(|(class, count)| format!("{count} {}", class.replace('_', " ")))
             .collect();
+        // What matches first, then what does not.
+        totals.sort_by_key(|total| !total.ends_with(" matched"));
+        let records = self.report.get("records").and_then(Value::as_u64);
         format!(
-            "BOTH HALVES. Acme exported its half into {OURS}, globex its own into {THEIRS}. \
-             Side\nby side, {} calls and {} records:\n  {}\n",
+            "BOTH HALVES. Acme exported its half into {OURS}, globex its own into {THEIRS}. Side by \
+             side, {} calls and {} records:\n  {}\n",
             self.calls(),
-            self.report
-                .get("records")
-                .and_then(Value::as_u64)
-                .unwrap_or_default(),
+            records.unwrap_or_default(),
             totals.join(", "),
         )
     }

@@ -101,9 +101,9 @@ impl Redaction {
 
     pub(super) fn text(&self) -> String {
         format!(
-            "A REDACTED RECEIPT. {OPEN} is acme's receipt of call {} and discloses {}.\n{REDACTED} \
-             is the same record without {}. It verifies up to the same\nlevel, for nothing that is \
-             signed was changed: the record holds salted digests only.\n",
+            "A REDACTED RECEIPT. {OPEN} is acme's receipt of call {} and discloses: {}. {REDACTED} is \
+             the same without: {}. It verifies up to the same level, for nothing that is signed was \
+             changed: a record holds no more than salted digests of these.\n",
             self.call,
             names(&self.open, "disclosed"),
             names(&self.redacted, "hidden"),

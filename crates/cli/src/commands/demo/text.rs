@@ -4,6 +4,9 @@ use comfy_table::{ContentArrangement, Table};
 
 use super::report::Report;
 
+/// Characters in a line of text.
+const WIDTH: usize = 96;
+
 impl Report<'_> {
     pub(super) fn text(&self, problems: &[String]) -> String {
         let mut text = self.session();
@@ -14,7 +17,7 @@ impl Report<'_> {
             self.redaction.text(),
             self.dispute.text(),
         ] {
-            text.push_str(&part);
+            text.push_str(&wrapped(&part));
             text.push('\n');
         }
         text.push_str(&self.next());
@@ -103,6 +106,32 @@ impl Report<'_> {
         ));
         text
     }
+}
+
+/// The same text in lines of readable length. Lines that are indented stay as they are.
+fn wrapped(text: &str) -> String {
+    let mut wrapped = String::new();
+    for line in text.lines() {
+        if line.starts_with(' ') {
+            wrapped.push_str(&format!("{line}\n"));
+            continue;
+        }
+        let mut length = 0;
+        for word in line.split(' ') {
+            let word_length = word.chars().count();
+            if length > 0 && length + 1 + word_length > WIDTH {
+                wrapped.push('\n');
+                length = 0;
+            } else if length > 0 {
+                wrapped.push(' ');
+                length += 1;
+            }
+            wrapped.push_str(word);
+            length += word_length;
+        }
+        wrapped.push('\n');
+    }
+    wrapped
 }
 
 /// A command line without the long list of files that it was given.

@@ -67,9 +67,9 @@ impl Witnessed {
     pub(super) fn text(&self) -> String {
         format!(
             "WITNESSED BEFORE EXECUTION. Call {} ({}) took {} ms. Acme put its signed request into \
-             the log,\nwaited for both witnesses to cosign, and sent the receipt along; globex \
-             verified it before the\ntool ran, and its decision says so. The {} calls of that kind \
-             took {} ms each, and the {} that\nneed a signature alone {} ms (medians).\n",
+             the log, waited for both witnesses to cosign, and sent the receipt along; globex \
+             verified it before the tool ran, and its decision says so. The {} calls of that kind \
+             took {} ms, and the {} that need a signature alone {} ms (medians).\n",
             self.call,
             self.asks,
             self.millis,
