@@ -143,7 +143,7 @@ impl Processes {
 
     async fn output(&self, mut command: Command, arguments: &[&str]) -> Result<Output, Problem> {
         let ended = command.arg("--json").stdin(Stdio::null()).output().await;
-        Ok(ended.at(line(arguments))?)
+        ended.at(line(arguments))
     }
 
     /// Starts a command that keeps running, and waits until it listens.

@@ -77,26 +77,26 @@ impl Redaction {
     }
 
     pub(super) fn json(&self) -> Value {
-        let side = |file: &str, receipt: &Value, tells: bool| {
-            json!({
-                "file": file,
-                "verified": receipt.get("verified"),
-                "level": receipt.get("level"),
-                "disclosed": receipt.get("disclosed"),
-                "hidden": receipt.get("hidden"),
-                "holds_the_parameters": tells,
-            })
-        };
-        let mut value = side(REDACTED, &self.redacted, self.redacted_tells);
-        value["call"] = json!(self.call);
-        value["taken_out"] = self.taken_out.clone();
-        value["id"] = self
-            .redacted
-            .pointer("/record/id")
-            .cloned()
-            .unwrap_or(Value::Null);
-        value["open"] = side(OPEN, &self.open, self.open_tells);
-        value
+        let redacted = &self.redacted;
+        json!({
+            "call": self.call,
+            "id": redacted.pointer("/record/id"),
+            "file": REDACTED,
+            "taken_out": self.taken_out,
+            "verified": redacted.get("verified"),
+            "level": redacted.get("level"),
+            "disclosed": redacted.get("disclosed"),
+            "hidden": redacted.get("hidden"),
+            "holds_the_parameters": self.redacted_tells,
+            "open": {
+                "file": OPEN,
+                "verified": self.open.get("verified"),
+                "level": self.open.get("level"),
+                "disclosed": self.open.get("disclosed"),
+                "hidden": self.open.get("hidden"),
+                "holds_the_parameters": self.open_tells,
+            },
+        })
     }
 
     pub(super) fn text(&self) -> String {
