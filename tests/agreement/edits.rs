@@ -277,10 +277,10 @@ fn change(node: &mut Node, pool: &Pool, keys: &Keys, random: &mut Random) {
 /// A note of another object, if there is one.
 fn other_note(pool: &Pool, random: &mut Random) -> Vec<u8> {
     for _ in 0..8 {
-        if let Node::Bytes(content) = random.pick(&pool.all) {
-            if text::is_note(content) {
-                return content.clone();
-            }
+        if let Node::Bytes(content) = random.pick(&pool.all)
+            && text::is_note(content)
+        {
+            return content.clone();
         }
     }
     b"index 0".to_vec()

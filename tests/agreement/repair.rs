@@ -193,10 +193,10 @@ fn sign(wrapped: &mut Wrapped, digests: &[[u8; 32]], keys: &Keys) {
         let [protected, ..] = parts(&wrapped.node)?;
         Some(key(protected, keys)?.sign(&message).to_vec())
     };
-    if let Some(signature) = signed() {
-        if let Some([_, _, _, place]) = parts_mut(&mut wrapped.node) {
-            *place = Node::Bytes(signature);
-        }
+    if let Some(signature) = signed()
+        && let Some([_, _, _, place]) = parts_mut(&mut wrapped.node)
+    {
+        *place = Node::Bytes(signature);
     }
 }
 
@@ -297,18 +297,18 @@ fn log_root(node: &mut Node, keys: &Keys) {
         })
     };
     if let Node::Array(items) = node {
-        if let [entry, proof] = items.as_mut_slice() {
-            if let Some(fixed) = fix(Some(entry), Some(proof)) {
-                *proof = Node::Bytes(fixed);
-            }
+        if let [entry, proof] = items.as_mut_slice()
+            && let Some(fixed) = fix(Some(entry), Some(proof))
+        {
+            *proof = Node::Bytes(fixed);
         }
         return;
     }
     for (entry, proof) in [(5, 6), (1, 2)] {
-        if let Some(fixed) = fix(node.get(entry), node.get(proof)) {
-            if let Some(place) = node.get_mut(proof) {
-                *place = Node::Bytes(fixed);
-            }
+        if let Some(fixed) = fix(node.get(entry), node.get(proof))
+            && let Some(place) = node.get_mut(proof)
+        {
+            *place = Node::Bytes(fixed);
         }
     }
 }

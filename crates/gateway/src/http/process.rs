@@ -49,7 +49,7 @@ pub(super) struct Session {
 /// What waits for an answer of the server.
 #[derive(Debug)]
 pub(super) enum Awaited {
-    Call(OpenCall, Sender<Event>),
+    Call(Box<OpenCall>, Sender<Event>),
     Lifecycle(Arc<Proxy>, Message, Sender<Event>),
 }
 
@@ -168,7 +168,10 @@ impl Session {
         let mut call = forward.call;
         call.sent();
         lock(&self.out).posts.push(sender.clone());
-        if let Err(awaited) = self.waiting.fill(&id, Awaited::Call(call, sender)) {
+        if let Err(awaited) = self
+            .waiting
+            .fill(&id, Awaited::Call(Box::new(call), sender))
+        {
             drop(input);
             self.give_up(
                 awaited,

@@ -11,10 +11,9 @@ impl Proxy {
     pub async fn in_order(&self, request: &Request) {
         if let (Direction::Incoming, Gate::Open(enforcer), Some(envelope)) =
             (&self.direction, &self.gate, &request.envelope)
+            && let Some(held) = enforcer.hold(envelope)
         {
-            if let Some(held) = enforcer.hold(envelope) {
-                fill(held, self.errands.as_ref()).await;
-            }
+            fill(held, self.errands.as_ref()).await;
         }
     }
 }

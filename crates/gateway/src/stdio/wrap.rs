@@ -190,7 +190,7 @@ pub(super) fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> Option<usi
 
 /// What waits for an answer of the server.
 enum Awaited {
-    Call(OpenCall),
+    Call(Box<OpenCall>),
     /// A request that is not decided; `true` for `initialize`.
     Lifecycle {
         message: Message,
@@ -283,7 +283,7 @@ impl<W: Write> Connection<W> {
                 Verdict::Forward(forward) => {
                     let mut call = forward.call;
                     call.sent();
-                    match self.waiting.fill(&id, Awaited::Call(call)) {
+                    match self.waiting.fill(&id, Awaited::Call(Box::new(call))) {
                         Ok(()) => self.send(server, &forward.bytes, Some(&id)),
                         Err(Awaited::Call(call)) => {
                             let gone = "the server has ended. The call was not executed";

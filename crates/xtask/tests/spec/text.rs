@@ -10,7 +10,7 @@ use counterfoil_protocol::verify::StepName;
 
 use super::root;
 
-const TEXTS: [(&str, &str); 12] = [
+const TEXTS: [(&str, &str); 17] = [
     ("overview", "0-overview.md"),
     ("records", "1-records.md"),
     ("batches", "2-batches.md"),
@@ -22,7 +22,12 @@ const TEXTS: [(&str, &str); 12] = [
     ("faults", "8-faults.md"),
     ("bundles", "9-bundles.md"),
     ("reconciliation", "10-reconciliation.md"),
+    ("http", "11-http.md"),
+    ("a2a", "12-a2a.md"),
+    ("stock receipts", "13-stock-receipts.md"),
     ("replay", "14-replay.md"),
+    ("security", "15-security.md"),
+    ("registries", "16-registries.md"),
 ];
 
 fn text(file: &str) -> String {
@@ -110,7 +115,15 @@ fn every_code_in_the_texts_exists() {
         "presentation_",
     ];
     // Names of steps and header fields that look like codes.
-    let others = ["record_signature", "manifest_log"];
+    let others = [
+        "record_signature",
+        "manifest_log",
+        // Codes of enforcer and commands, not of verification.
+        "key_taken",
+        "key_exposed",
+        "record_is_ours",
+        "record_may_be_ours",
+    ];
     let faults: BTreeSet<&str> = FaultKind::ALL.iter().map(|kind| kind.as_str()).collect();
     for (_, file) in TEXTS {
         for word in text(file).split('`').skip(1).step_by(2) {
@@ -128,6 +141,31 @@ fn every_code_in_the_texts_exists() {
             );
         }
     }
+}
+
+/// What the registries list is written by some crate.
+#[test]
+fn every_name_in_the_registries_is_in_the_code() {
+    let mut files = Vec::new();
+    collect(&root().join("crates"), "rs", &mut files);
+    let code: String = files
+        .iter()
+        .filter(|file| file.components().any(|part| part.as_os_str() == "src"))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let mut found = 0;
+    for word in text("16-registries.md").split('`').skip(1).step_by(2) {
+        let is_code = word.contains('_')
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            && word.starts_with(|first: char| first.is_ascii_lowercase());
+        if is_code {
+            assert!(code.contains(&format!("\"{word}\"")), "`{word}`");
+            found += 1;
+        }
+    }
+    assert!(found > 150, "only {found} names");
 }
 
 /// `records §3`, `batches §2` and so on, wherever they stand, name a section that there is.
