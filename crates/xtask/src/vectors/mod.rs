@@ -6,6 +6,7 @@ mod bundles;
 mod cbor;
 mod commitments;
 mod contracts;
+pub mod conversation;
 mod edit;
 mod faults;
 mod manifests;
@@ -151,6 +152,7 @@ pub fn cases() -> Result<Vec<Case>> {
         bundles::cases(&world)?,
         faults::cases(&world)?,
         stock::cases(&world)?,
+        conversation::cases()?,
     ]
     .concat())
 }
