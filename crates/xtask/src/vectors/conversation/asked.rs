@@ -341,9 +341,9 @@ fn too_old(_: &Parties, script: &mut Script) -> Result<()> {
     let (_, early) = script.call(ACME)?;
     let again = script.now();
     let (request, late) = script.call(ACME)?;
-    script.pause(made + FRESHNESS - script.now());
+    script.stand_still(made + FRESHNESS);
     script.execute(GLOBEX, early)?;
-    script.pause(again + FRESHNESS + 1 - script.now());
+    script.stand_still(again + FRESHNESS + 1);
     let refused = script.refuse(GLOBEX, late, "request_stale")?;
     let answer = refused.sends.context("no denial goes back")?;
     script.deliver(ACME, request, answer)

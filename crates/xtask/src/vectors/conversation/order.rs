@@ -119,9 +119,9 @@ fn gap_outlives_the_window(_: &Parties, script: &mut Script) -> Result<()> {
     let held = script.hear(GLOBEX, alone)?;
     came_to(&held, Word::Held, None)?;
     let began = held.time;
-    script.pause(began + 1_999 - script.now());
+    script.stand_still(began + 1_999);
     script.wait(GLOBEX)?;
-    script.pause(began + 2_000 - script.now());
+    script.stand_still(began + 2_000);
     script.wait(GLOBEX)?;
     script.execute(GLOBEX, one)?;
     script.refuse(GLOBEX, alone, "request_replayed")?;

@@ -2,12 +2,11 @@
 //! them.
 
 use anyhow::{Context as _, Result, ensure};
-use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
+use counterfoil_protocol::digest::{ManifestDigest, RecordId};
 use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::manifest::Manifest;
 use counterfoil_protocol::names::{OperatorName, ReasonCode};
 use counterfoil_protocol::numbers::{ChannelSequence, ManifestVersion, Sequence, UnixMillis};
-use counterfoil_protocol::digest::ManifestDigest;
 use counterfoil_protocol::record::{
     Acknowledgement, Body, ChannelControl, ChannelEvent, ChannelLink, Record, UnverifiedRecord,
 };
@@ -468,9 +467,4 @@ pub(super) fn place(record: &[u8]) -> Result<Acknowledgement> {
         sequence: link.sequence,
         id: record.id(),
     })
-}
-
-/// The stream of a key.
-pub(super) fn stream(key: &SigningKey) -> KeyThumbprint {
-    key.public().thumbprint()
 }

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use counterfoil_enforcer::environment::{Clock, Entropy, Environment};
 use counterfoil_enforcer::journal::{self, JournalReader};
 use counterfoil_enforcer::operators::Operators;
@@ -207,6 +207,22 @@ impl Side {
             sequence: head.map_or(0, |head| head.sequence.get() + 1),
             previous: head.map(|head| head.id),
         })
+    }
+
+    /// Whether the policy was asked about what this decision of ours, which is new, is about: what is
+    /// refused before that names no input.
+    pub(super) fn asked_the_policy(&self, decision: RecordId) -> Result<bool> {
+        self.enforcer()?.channel_status()?;
+        let reader = JournalReader::open(&self.journal)?;
+        for (_, bytes) in reader.records(Sequence::new(self.seen.records), 100_000)? {
+            let record = UnverifiedRecord::parse(&bytes)?;
+            if record.id() == decision
+                && let Body::Decision(decision) = &record.unverified_content().body
+            {
+                return Ok(decision.evaluation.input.is_some());
+            }
+        }
+        bail!("the decision {decision} is not in the journal")
     }
 
     /// What has got into the journal, and which requests are somewhere else since `before`.

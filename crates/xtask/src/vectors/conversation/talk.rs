@@ -13,7 +13,7 @@ use counterfoil_protocol::digest::{RecordId, Salt};
 use counterfoil_protocol::names::AgentName;
 use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::receipt::LoggedManifest;
-use counterfoil_protocol::record::{Body, OutcomeStatus, UnverifiedRecord};
+use counterfoil_protocol::record::{OutcomeStatus, UnverifiedRecord};
 use counterfoil_protocol::trust::Trust;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -238,17 +238,14 @@ impl Talk {
 
     /// What a denial comes to. One that the policy was asked about is a denial of the policy's.
     fn denied(&mut self, side: usize, denial: &Denial, sends: Option<Message>) -> Result<Judged> {
-        let side = self.side(side)?;
-        let record = side.enforcer()?.clone();
-        record.channel_status()?;
-        let reader =
-            counterfoil_enforcer::journal::JournalReader::open(record.journal_path())?;
-        let (bytes, _) = reader.record(reader.sequence_of(denial.record)?)?;
-        let by_policy = matches!(
-            &UnverifiedRecord::parse(&bytes)?.unverified_content().body,
-            Body::Decision(decision) if decision.evaluation.input.is_some()
-        );
-        let word = if by_policy { Word::Denied } else { Word::Refused };
+        let reason = denial.reason.as_str();
+        let by_policy = reason != "channel_unacknowledged"
+            && self.side(side)?.asked_the_policy(denial.record)?;
+        let word = if by_policy {
+            Word::Denied
+        } else {
+            Word::Refused
+        };
         let envelope = denial.envelope.as_ref();
         Ok(Judged {
             refused: Some((word, denial.reason.to_string())),
