@@ -113,6 +113,9 @@ impl Pool {
 
 /// Larger ones would take the time of many others.
 const LARGEST: usize = 12_000;
+/// A conversation is replayed by enforcers with journals on disk, and a changed one says nothing
+/// that its first changed step does not: they are compared as they are, and not changed.
+const UNCHANGED: &str = "conversation";
 
 impl Seeds {
     pub(crate) fn read() -> Self {
@@ -125,7 +128,7 @@ impl Seeds {
         for path in below(&folder()) {
             let case = Case::parse(&fs::read(&path).unwrap());
             let name = format!("{}/{}", case.get("object"), stem(&path));
-            if case.body.len() <= LARGEST {
+            if case.body.len() <= LARGEST && case.get("object") != UNCHANGED {
                 let known = seeds.names.entry(case.get("object").to_owned());
                 known.or_default().push(name.clone());
                 if let Some(tree) = tree(&case) {

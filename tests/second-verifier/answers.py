@@ -6,6 +6,7 @@ import os
 import bundles
 import cbor
 import contracts
+import conversations
 import faults
 import merkle
 import receipts
@@ -226,6 +227,7 @@ ANSWERS = {
     "fault": check_fault,
     "cose-receipt": check_cose_receipt,
     "transparent-statement": check_transparent_statement,
+    "conversation": lambda _, case: conversations.answer(case.body),
     "note": check_note,
     "checkpoint": check_checkpoint,
     "tlog-proof": check_tlog_proof,

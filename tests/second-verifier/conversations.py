@@ -1,7 +1,7 @@
 """Conversations: spec/15-conversations.md, with the channels of spec/6-mcp.md, sections 4 to 6.
 
 They are replayed as a witness: what a side signs is taken for its own, and everything else that comes
-of a step is worked out here and compared.
+of a step is worked out here and compared. Who wrote this had seen the Rust crates.
 """
 
 import cbor
@@ -411,8 +411,9 @@ class Conversation:
                 must(step.time >= time, "time goes back")
                 time = step.time
                 self.take(step, self.overdue)
-            except (Differs, Failure, KeyError) as wrong:
-                raise Differs(f"{number}: {step.event}: {wrong!r}") from wrong
+            except (Differs, Failure, LookupError, TypeError) as wrong:
+                # The last two: the step lacks what it should name.
+                raise Differs(f"{number}: {step.event}: {wrong}") from wrong
             if step.word == "refused" and refusal is None:
                 refusal = (step.reason, number)
         must(self.overdue is None, "a message is not judged")
@@ -750,14 +751,12 @@ class Conversation:
     }
 
 
-def replay(data):
-    """The answer to a conversation: the first refusal if there is one, and how many steps."""
+def answer(data):
+    """The first refusal, or the first step that is not as it must be."""
     conversation = Conversation(data)
-    found = {}
     try:
         refusal = conversation.replay()
     except Differs as differs:
-        return {"code": "step_differs", "step": str(differs).split(":")[0]}, str(differs)
-    if refusal is not None:
-        found |= {"code": refusal[0], "refused-at": refusal[1]}
-    return found | {"steps": len(conversation.steps)}, None
+        return {"code": "step_differs", "step": str(differs).partition(":")[0]}
+    found = {} if refusal is None else {"code": refusal[0], "refused-at": refusal[1]}
+    return found | {"steps": len(conversation.steps)}

@@ -10,7 +10,7 @@ from answers import Vectors
 #: What is compared beside `success` or `failure`, where the vector has such a line.
 COMPARED = (
     "code", "step", "id", "digest", "level", "not-before", "not-after", "keys-known-to",
-    "time-within-bounds", "state", "records", "kind", "accused", "root", "receipts", "leaf",
+    "time-within-bounds", "state", "records", "kind", "accused", "root", "receipts", "leaf", "refused-at", "steps",
 )  # fmt: skip
 #: Lines whose absence says that there is no such value.
 MEANT = ("not-before", "not-after", "keys-known-to")

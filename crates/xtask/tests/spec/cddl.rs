@@ -236,6 +236,32 @@ fn stock_receipts_and_transparent_statements_fit() {
     assert!(counts.0 > 10 && counts.1 > 100, "{counts:?}");
 }
 
+#[test]
+fn conversations_fit() {
+    let schema = schema();
+    let mut counts = (0, 0);
+    for case in vectors::cases().unwrap() {
+        // The longest are many of the same steps.
+        if case.object() != "conversation" || case.body().len() > 100_000 {
+            continue;
+        }
+        let object = decode(case.body()).unwrap();
+        assert!(fits(&schema, "conversation", &object), "{}", case.name());
+        counts.0 += 1;
+        if case.name() != "repeat" {
+            continue;
+        }
+        for changed in changes(&object) {
+            let reads = vectors::conversation::Transcript::parse(&encode(&changed)).is_ok();
+            let fitting = fits(&schema, "conversation", &changed);
+            // The CDDL looks into manifests; the parser leaves them to whoever replays it.
+            assert!(reads || !fitting, "{changed:?}");
+            counts.1 += usize::from(!fitting);
+        }
+    }
+    assert!(counts.0 > 50 && counts.1 > 200, "{counts:?}");
+}
+
 /// The labels of the unprotected header.
 fn labels(object: &Value) -> Option<Vec<&Value>> {
     let (_, parts) = object.as_tag()?;

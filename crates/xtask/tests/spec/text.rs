@@ -10,7 +10,7 @@ use counterfoil_protocol::verify::StepName;
 
 use super::root;
 
-const TEXTS: [(&str, &str); 17] = [
+const TEXTS: [(&str, &str); 18] = [
     ("overview", "0-overview.md"),
     ("records", "1-records.md"),
     ("batches", "2-batches.md"),
@@ -28,6 +28,7 @@ const TEXTS: [(&str, &str); 17] = [
     ("replay", "14-replay.md"),
     ("security", "15-security.md"),
     ("registries", "16-registries.md"),
+    ("conversations", "17-conversations.md"),
 ];
 
 fn text(file: &str) -> String {
