@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use counterfoil_tlog::cosignature::cosign;
-use counterfoil_tlog::note::{KeyId, KeyName, Note, NoteSignature};
+use counterfoil_tlog::note::{KeyId, KeyName, MAX_NOTE_BYTES, Note, NoteSignature};
 use counterfoil_tlog::text::base64_encode;
 use counterfoil_tlog::tree::EMPTY_ROOT;
 
@@ -10,6 +10,15 @@ use super::super::Case;
 use super::super::edit::replaced;
 use super::{loose, text, with_time};
 use crate::world::{START, World};
+
+/// A note of a byte more than a note may have, signed by the log.
+fn too_large(world: &World) -> Result<String> {
+    let key = world.log.key();
+    let line = key.sign("\n")?.to_string();
+    // A blank line and the signature's follow the text.
+    let text = "x".repeat(MAX_NOTE_BYTES - line.len() - 1) + "\n";
+    Ok(format!("{text}\n{}", key.sign(&text)?))
+}
 
 /// Notes, verified with the log's and the first witness's keys.
 pub(super) fn notes(world: &World) -> Result<Vec<Case>> {
@@ -60,6 +69,12 @@ pub(super) fn notes(world: &World) -> Result<Vec<Case>> {
         cases.push(with_keys(Case::failure(OBJECT, name, code, comment, body)));
     };
     let swap = |from: &str, to: &str| replaced(whole.as_bytes(), from.as_bytes(), to.as_bytes());
+    bad(
+        "too-large",
+        "note_too_large",
+        "the log signed it, and it is a byte longer than 1 MiB",
+        too_large(world)?.into_bytes(),
+    );
     let unknown = Note::new(
         note.text().to_owned(),
         vec![cosign(note.text(), &world.stranger, START)?],
