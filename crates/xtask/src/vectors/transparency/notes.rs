@@ -1,23 +1,37 @@
 //! Notes and the texts of checkpoints.
 
 use anyhow::{Context as _, Result};
+use counterfoil_protocol::keys::SigningKey;
 use counterfoil_tlog::cosignature::cosign;
 use counterfoil_tlog::note::{KeyId, KeyName, MAX_NOTE_BYTES, Note, NoteSignature};
 use counterfoil_tlog::text::base64_encode;
 use counterfoil_tlog::tree::EMPTY_ROOT;
+use zeroize::Zeroizing;
 
 use super::super::Case;
 use super::super::edit::replaced;
 use super::{loose, text, with_time};
+use crate::world::keys::seed;
 use crate::world::{START, World};
 
 /// A note of a byte more than a note may have, signed by the log.
 fn too_large(world: &World) -> Result<String> {
-    let key = world.log.key();
-    let line = key.sign("\n")?.to_string();
+    let log = world.log.key().verifier();
+    // What signs notes refuses to sign this one.
+    let key = signing_key_of(log.name().as_str())?;
+    let signed = |text: &str| {
+        let signature = key.sign(text.as_bytes()).to_vec();
+        NoteSignature::new(log.name().clone(), log.id(), signature).context("no signature")
+    };
     // A blank line and the signature's follow the text.
+    let line = signed("\n")?.to_string();
     let text = "x".repeat(MAX_NOTE_BYTES - line.len() - 1) + "\n";
-    Ok(format!("{text}\n{}", key.sign(&text)?))
+    Ok(format!("{text}\n{}", signed(&text)?))
+}
+
+/// The key of a log or witness, as it is made from its name.
+fn signing_key_of(name: &str) -> Result<SigningKey> {
+    Ok(SigningKey::from_seed(&Zeroizing::new(seed(name)))?)
 }
 
 /// Notes, verified with the log's and the first witness's keys.
