@@ -154,7 +154,10 @@ fn decode(bytes: &[u8]) -> Value {
 
 fn steps(conversation: &Value) -> &Vec<Value> {
     let entries = conversation.as_map().unwrap();
-    let (_, steps) = entries.iter().find(|(key, _)| *key == Value::from(6)).unwrap();
+    let (_, steps) = entries
+        .iter()
+        .find(|(key, _)| *key == Value::from(6))
+        .unwrap();
     steps.as_array().unwrap()
 }
 
@@ -169,7 +172,9 @@ fn every_event_state_and_reason_occurs_in_a_conversation() {
 
     let reasons = said(11);
     let mcp = read("spec/6-mcp.md");
-    let answers = mcp.split("| what is wrong with the answer | reason |").nth(1);
+    let answers = mcp
+        .split("| what is wrong with the answer | reason |")
+        .nth(1);
     let answers = answers.unwrap().split("\n\n").next().unwrap();
     let checks = mcp.split("## 5. Checks on arrival").nth(1).unwrap();
     let checks = checks.split("\n## 6.").next().unwrap();
@@ -224,16 +229,19 @@ fn a_conversation_that_says_otherwise_is_found() {
             };
             let steps = entries[5].1.as_array_mut().unwrap();
             let fields = steps[at].as_map_mut().unwrap();
-            let field = fields.iter_mut().find(|(name, _)| *name == Value::from(key));
+            let field = fields
+                .iter_mut()
+                .find(|(name, _)| *name == Value::from(key));
             let (_, value) = field.unwrap();
-            *value = match (key, &value) {
-                (10, Value::Text(word)) if word == "done" => Value::from("refused"),
-                (10, _) => Value::from("done"),
-                (_, Value::Array(states)) if states.is_empty() => Value::Array(vec![
-                    Value::Array(vec![Value::Bytes(vec![7; 32]), Value::from("sent")]),
-                ]),
-                _ => Value::Array(Vec::new()),
-            };
+            *value =
+                match (key, &value) {
+                    (10, Value::Text(word)) if word == "done" => Value::from("refused"),
+                    (10, _) => Value::from("done"),
+                    (_, Value::Array(states)) if states.is_empty() => Value::Array(vec![
+                        Value::Array(vec![Value::Bytes(vec![7; 32]), Value::from("sent")]),
+                    ]),
+                    _ => Value::Array(Vec::new()),
+                };
             let mut bytes = Vec::new();
             ciborium::into_writer(&changed, &mut bytes).unwrap();
             let answer = conversation::answer(&bytes).unwrap();

@@ -188,7 +188,10 @@ fn of_two_operators(parties: &Parties, script: &mut Script) -> Result<()> {
     let place = script.talk.place(&third.sign()?);
     let (_, call) = script.call(ACME)?;
     let mixed = script.changed(call, |message| {
-        message.records.iter_mut().for_each(|all| all.insert(0, place));
+        message
+            .records
+            .iter_mut()
+            .for_each(|all| all.insert(0, place));
     })?;
     script.refuse(GLOBEX, mixed, "evidence_malformed").map(drop)
 }
@@ -202,7 +205,9 @@ fn not_ending_in_a_request(_: &Parties, script: &mut Script) -> Result<()> {
     let message = script.changed(call, |message| {
         message.records.iter_mut().for_each(|all| all.push(place));
     })?;
-    script.refuse(GLOBEX, message, "evidence_malformed").map(drop)
+    script
+        .refuse(GLOBEX, message, "evidence_malformed")
+        .map(drop)
 }
 
 fn with_a_broken_record(_: &Parties, script: &mut Script) -> Result<()> {
@@ -210,7 +215,9 @@ fn with_a_broken_record(_: &Parties, script: &mut Script) -> Result<()> {
     let mut request = script.last(call)?;
     request.push(0);
     let message = script.ending_in(call, &request)?;
-    script.refuse(GLOBEX, message, "cbor_trailing_bytes").map(drop)
+    script
+        .refuse(GLOBEX, message, "cbor_trailing_bytes")
+        .map(drop)
 }
 
 fn for_another_operator(parties: &Parties, script: &mut Script) -> Result<()> {
@@ -265,7 +272,9 @@ fn with_a_bad_signature(_: &Parties, script: &mut Script) -> Result<()> {
         *last ^= 1;
     }
     let message = script.ending_in(call, &request)?;
-    script.refuse(GLOBEX, message, "signature_invalid").map(drop)
+    script
+        .refuse(GLOBEX, message, "signature_invalid")
+        .map(drop)
 }
 
 fn repeated(_: &Parties, script: &mut Script) -> Result<()> {
@@ -333,7 +342,9 @@ fn with_other_parameters(_: &Parties, script: &mut Script) -> Result<()> {
 fn with_another_salt(_: &Parties, script: &mut Script) -> Result<()> {
     let (_, call) = script.call(ACME)?;
     let other = script.changed(call, |message| message.salt = Some([5; 16]))?;
-    script.refuse(GLOBEX, other, "parameters_mismatch").map(drop)
+    script
+        .refuse(GLOBEX, other, "parameters_mismatch")
+        .map(drop)
 }
 
 fn too_old(_: &Parties, script: &mut Script) -> Result<()> {
@@ -353,7 +364,9 @@ fn of_the_future(parties: &Parties, script: &mut Script) -> Result<()> {
     let (_, call) = script.call(ACME)?;
     let request = script.last(call)?;
     let ahead = UnixMillis::new(script.now() + FRESHNESS + 1);
-    let early = forged(&request, &parties.acme.enforcer, |record| record.time = ahead)?;
+    let early = forged(&request, &parties.acme.enforcer, |record| {
+        record.time = ahead
+    })?;
     let message = script.ending_in(call, &early)?;
     script.refuse(GLOBEX, message, "request_stale").map(drop)
 }

@@ -20,8 +20,8 @@ use anyhow::{Context as _, Result, ensure};
 use super::Case;
 use script::{Parties, Script};
 use talk::Talk;
-pub use transcript::Transcript;
 use transcript::Event;
+pub use transcript::Transcript;
 
 /// What the bytes are.
 pub const OBJECT: &str = "conversation";
@@ -74,7 +74,10 @@ impl Scene {
         (self.play)(&parties, &mut script)?;
         let transcript = script.finish();
         let bytes = transcript.encode();
-        ensure!(Transcript::parse(&bytes)? == transcript, "it reads otherwise");
+        ensure!(
+            Transcript::parse(&bytes)? == transcript,
+            "it reads otherwise"
+        );
         let refusal = transcript.refusal();
         ensure!(
             refusal.map(|(_, code)| code) == self.code,
@@ -82,8 +85,9 @@ impl Scene {
             self.code
         );
         let case = match refusal {
-            Some((step, code)) => Case::failure(OBJECT, self.name, code, self.comment, bytes)
-                .with("refused-at", step),
+            Some((step, code)) => {
+                Case::failure(OBJECT, self.name, code, self.comment, bytes).with("refused-at", step)
+            }
             None => Case::success(OBJECT, self.name, self.comment, bytes),
         };
         Ok(case.with("steps", transcript.steps.len()))

@@ -6,9 +6,7 @@ use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::record::{ChannelEvent, Statement};
 
 use super::Scene;
-use super::script::{
-    ACME, GLOBEX, Parties, SUCCEEDED, Said, Script, came_to, id, moved, place,
-};
+use super::script::{ACME, GLOBEX, Parties, SUCCEEDED, Said, Script, came_to, id, moved, place};
 use super::transcript::{State, Word};
 
 pub(super) const SCENES: &[Scene] = &[

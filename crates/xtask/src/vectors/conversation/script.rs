@@ -461,7 +461,10 @@ pub(super) fn id(record: &[u8]) -> Result<RecordId> {
 /// The place of a record in its channel, as the other side acknowledges it.
 pub(super) fn place(record: &[u8]) -> Result<Acknowledgement> {
     let record = UnverifiedRecord::parse(record)?;
-    let link = record.unverified_content().channel().context("no channel")?;
+    let link = record
+        .unverified_content()
+        .channel()
+        .context("no channel")?;
     Ok(Acknowledgement {
         stream: record.kid(),
         sequence: link.sequence,

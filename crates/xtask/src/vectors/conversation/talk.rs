@@ -197,7 +197,11 @@ impl Talk {
             step.expected = Some(self.side(step.side)?.expected(stream)?);
         }
         let news = self.side(step.side)?.news(before)?;
-        step.signed = news.signed.iter().map(|record| self.place(record)).collect();
+        step.signed = news
+            .signed
+            .iter()
+            .map(|record| self.place(record))
+            .collect();
         step.kept = news.kept.iter().map(|record| self.place(record)).collect();
         step.states = news.states;
         if let Some(mut message) = judged.sends {
@@ -324,7 +328,10 @@ impl Talk {
         };
         if step.event == Event::Hears {
             let id = UnverifiedRecord::parse(&self.last_of(message)?)?.id();
-            self.side(step.side)?.states.entry(id).or_insert(State::Held);
+            self.side(step.side)?
+                .states
+                .entry(id)
+                .or_insert(State::Held);
         }
         let mut waiting = Waiting {
             message,

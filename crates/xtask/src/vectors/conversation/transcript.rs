@@ -274,6 +274,8 @@ impl Transcript {
             steps: all(fields.required(6)?, Step::read)?,
         };
         fields.finish()?;
+        let parties = found.parties.len();
+        ensure!((2..=16).contains(&parties), "{parties} parties");
         Ok(found)
     }
 }

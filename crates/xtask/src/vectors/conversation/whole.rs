@@ -50,7 +50,11 @@ pub(super) const SCENES: &[Scene] = &[
         "the policy of the asked side denies the call",
         denied_by_policy,
     ),
-    Scene::good("not-sent", "the call never leaves the asking side", not_sent),
+    Scene::good(
+        "not-sent",
+        "the call never leaves the asking side",
+        not_sent,
+    ),
     Scene::good(
         "timeout-late-outcome",
         "no answer comes in time; decision and outcome come later, by exchange",
