@@ -5,9 +5,8 @@ use counterfoil_protocol::numbers::UnixMillis;
 use counterfoil_protocol::record::Body;
 
 use super::Scene;
-use super::script::{
-    ACME, FRESHNESS, GLOBEX, Parties, SUCCEEDED, Said, Script, came_to, forged, moved,
-};
+use super::forging::{Said, forged};
+use super::script::{ACME, FRESHNESS, GLOBEX, Parties, SUCCEEDED, Script, came_to, moved};
 use super::transcript::{State, Word};
 
 pub(super) const SCENES: &[Scene] = &[

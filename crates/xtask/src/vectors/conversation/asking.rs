@@ -5,9 +5,9 @@ use counterfoil_protocol::digest::ContentDigest;
 use counterfoil_protocol::record::Body;
 
 use super::Scene;
+use super::forging::{Said, forged};
 use super::script::{
-    ACME, FAILURE, GLOBEX, Parties, RESULT, SUCCEEDED, Said, Script, UNKNOWN, came_to, forged,
-    moved,
+    ACME, FAILURE, GLOBEX, Parties, RESULT, SUCCEEDED, Script, UNKNOWN, came_to, moved,
 };
 use super::transcript::{State, Word};
 

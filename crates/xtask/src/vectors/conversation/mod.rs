@@ -6,6 +6,7 @@
 
 mod asked;
 mod asking;
+mod forging;
 mod order;
 mod script;
 mod side;

@@ -6,7 +6,8 @@ use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::record::{ChannelEvent, Statement};
 
 use super::Scene;
-use super::script::{ACME, GLOBEX, Parties, SUCCEEDED, Said, Script, came_to, id, moved, place};
+use super::forging::{Said, forged, id, place};
+use super::script::{ACME, GLOBEX, Parties, SUCCEEDED, Script, came_to, moved};
 use super::transcript::{State, Word};
 
 pub(super) const SCENES: &[Scene] = &[
@@ -175,7 +176,7 @@ fn gap_beyond_the_window(parties: &Parties, script: &mut Script) -> Result<()> {
     script.take_in_refusing(GLOBEX, message, "channel_gap")?;
     let (_, call) = script.call(ACME)?;
     let request = script.last(call)?;
-    let far = super::script::forged(&request, &parties.acme.enforcer, |record| {
+    let far = forged(&request, &parties.acme.enforcer, |record| {
         if let counterfoil_protocol::record::Body::Request(request) = &mut record.body {
             request.channel.sequence = ChannelSequence::new(513);
             request.channel.previous = link;
@@ -246,7 +247,7 @@ fn fork_of_a_call(parties: &Parties, script: &mut Script) -> Result<()> {
     let (request, call) = script.call(ACME)?;
     script.execute(GLOBEX, call)?;
     let honest = script.last(call)?;
-    let other = super::script::forged(&honest, &parties.acme.enforcer, |record| {
+    let other = forged(&honest, &parties.acme.enforcer, |record| {
         record.time = counterfoil_protocol::numbers::UnixMillis::new(record.time.get() + 1);
     })?;
     let forked = script.ending_in(call, &other)?;
@@ -335,7 +336,7 @@ fn acknowledgement_of_another_record(parties: &Parties, script: &mut Script) -> 
     script.whole_call(ACME, GLOBEX)?;
     let (_, call) = script.call(ACME)?;
     let honest = script.last(call)?;
-    let lying = super::script::forged(&honest, &parties.acme.enforcer, |record| {
+    let lying = forged(&honest, &parties.acme.enforcer, |record| {
         if let counterfoil_protocol::record::Body::Request(request) = &mut record.body
             && let Some(acknowledged) = &mut request.channel.acknowledged
         {
