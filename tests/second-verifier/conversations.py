@@ -1,4 +1,4 @@
-"""Conversations: spec/15-conversations.md, with the channels of spec/6-mcp.md, sections 4 to 6.
+"""Conversations: spec/17-conversations.md, with the channels of spec/6-mcp.md, sections 4 to 6.
 
 They are replayed as a witness: what a side signs is taken for its own, and everything else that comes
 of a step is worked out here and compared. Who wrote this had seen the Rust crates.

@@ -156,7 +156,7 @@ fn steps(conversation: &Value) -> &Vec<Value> {
 
 #[test]
 fn every_event_state_and_reason_occurs_in_a_conversation() {
-    let text = read("spec/15-conversations.md");
+    let text = read("spec/17-conversations.md");
     assert_eq!(said(3), first_cells(&text, "## 3. Steps", "## 4."));
     let mut states = first_cells(&text, "## 4. States", "## 5.");
     // One row tells two.
