@@ -217,13 +217,7 @@ pub(crate) async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result
             records: records.to_vec(),
             ..Envelope::default()
         };
-        let heads = client.push(&envelope).await?;
-        let own = enforcer.kid();
-        let held = heads.received.iter().filter_map(Head::record);
-        let held = held
-            .filter(|head| head.stream == own)
-            .max_by_key(|head| head.sequence);
-        enforcer.note_held(operator, held.map(|head| head.sequence));
+        push_envelope(enforcer, operator, &client, &envelope).await?;
     }
     // The terms of what we have proposed are disclosed with the record that proposes it.
     for digest in enforcer.proposals_in(waiting.records.iter().map(|record| &**record)) {
@@ -236,6 +230,34 @@ pub(crate) async fn push(enforcer: &Enforcer, operator: &OperatorName) -> Result
     }
     // Its acknowledgements are in its records.
     fetch(enforcer, operator).await
+}
+
+/// Sends `operator` the request of a call that is about to be made, with its receipt where it needs
+/// one: the call itself then only names it.
+pub(crate) async fn push_request(
+    enforcer: &Enforcer,
+    operator: &OperatorName,
+    envelope: &Envelope,
+) -> Result<(), GatewayError> {
+    let client = client(enforcer, operator)?;
+    push_envelope(enforcer, operator, &client, envelope).await
+}
+
+/// Sends an envelope, and notes what is held there.
+async fn push_envelope(
+    enforcer: &Enforcer,
+    operator: &OperatorName,
+    client: &ExchangeClient,
+    envelope: &Envelope,
+) -> Result<(), GatewayError> {
+    let heads = client.push(envelope).await?;
+    let own = enforcer.kid();
+    let held = heads.received.iter().filter_map(Head::record);
+    let held = held
+        .filter(|head| head.stream == own)
+        .max_by_key(|head| head.sequence);
+    enforcer.note_held(operator, held.map(|head| head.sequence));
+    Ok(())
 }
 
 /// Fetches the records of `operator` that are missing here.

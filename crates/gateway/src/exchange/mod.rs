@@ -20,7 +20,7 @@ pub use self::client::{ExchangeClient, Signer};
 pub use self::confirm::ask_counterparties;
 pub use self::contracts::{contract_file, deliver, fetch_terms};
 pub use self::errands::Errands;
-pub(crate) use self::errands::{PUSH_FROM, fetch, push};
+pub(crate) use self::errands::{PUSH_FROM, fetch, push, push_request};
 pub(crate) use self::pushed::Pushed;
 pub(crate) use self::server::{Exchange, router};
 pub use self::wire::{ChannelHeads, Head};

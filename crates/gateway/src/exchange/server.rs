@@ -207,9 +207,11 @@ async fn push(State(exchange): State<Arc<Exchange>>, request: Request) -> Answer
     }
     let heads = blocking(move || {
         exchange.enforcer.ingest(&envelope)?;
-        for record in &envelope.records {
+        let last = envelope.records.len().saturating_sub(1);
+        for (index, record) in envelope.records.iter().enumerate() {
             let id = UnverifiedRecord::parse(record)?.id();
-            exchange.pushed.keep(id, record);
+            let receipt = envelope.receipt.as_deref().filter(|_| index == last);
+            exchange.pushed.keep(id, record, receipt);
         }
         exchange.heads(&operator)
     });

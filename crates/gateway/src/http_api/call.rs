@@ -11,7 +11,7 @@ use super::evidence_header::{EVIDENCE, Evidence};
 use super::problem::Problem;
 use super::reply::Reply;
 use super::upstream::NoReply;
-use crate::exchange::{self, Errands};
+use crate::exchange::{self, Errands, PUSH_FROM};
 use crate::proxy::{CHANNEL_GAP, Direction, Executed};
 
 /// An allowed call. Whatever happens to it leaves an outcome: also when it is dropped.
@@ -50,30 +50,36 @@ impl OpenCall {
         let (Some(permit), Direction::Outgoing(operator)) = (&self.permit, &self.direction) else {
             return Ok(None);
         };
-        let Some(envelope) = permit.request_envelope() else {
+        let Some(mut envelope) = permit.request_envelope() else {
             return Ok(None);
         };
-        let evidence = Evidence::Records(envelope);
-        if evidence.encode().is_some() {
-            return Ok(Some(evidence));
-        }
-        exchange::push(&self.enforcer, operator)
-            .await
-            .map_err(|error| error.to_string())?;
-        // What has been pushed need not travel again, but for the request itself.
-        let envelope = permit.request_envelope().unwrap_or_default();
         let evidence = Evidence::Records(envelope.clone());
         if evidence.encode().is_some() {
             return Ok(Some(evidence));
         }
-        let rest = Envelope {
-            records: Vec::new(),
-            ..envelope
+        if envelope.receipt.is_none() || envelope.records.len() > PUSH_FROM {
+            exchange::push(&self.enforcer, operator)
+                .await
+                .map_err(|error| error.to_string())?;
+            // What has been pushed need not travel again, but for the request itself.
+            envelope = permit.request_envelope().unwrap_or_default();
+            let evidence = Evidence::Records(envelope.clone());
+            if evidence.encode().is_some() {
+                return Ok(Some(evidence));
+            }
+        }
+        let pushed = Envelope {
+            records: envelope.records.clone(),
+            receipt: envelope.receipt.clone(),
+            ..Envelope::default()
         };
-        let reference = Evidence::Reference(permit.record(), rest);
+        let reference = Evidence::by_reference(permit.record(), envelope);
         if reference.encode().is_none() {
             return Err("its disclosures do not fit into a header".to_owned());
         }
+        exchange::push_request(&self.enforcer, operator, &pushed)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Some(reference))
     }
 
@@ -234,11 +240,7 @@ impl OpenCall {
                 if evidence.encode().is_some() {
                     return reply.respond(Some(&evidence));
                 }
-                let rest = Envelope {
-                    records: Vec::new(),
-                    ..envelope
-                };
-                reply.respond(Some(&Evidence::Reference(record, rest)))
+                reply.respond(Some(&Evidence::by_reference(record, envelope)))
             }
             Err(error) => {
                 tracing::error!(code = error.code(), %error, "an outcome could not be recorded");

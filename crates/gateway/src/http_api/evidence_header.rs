@@ -1,12 +1,12 @@
 //! The header `Counterfoil-Evidence`: an envelope as a dictionary of structured fields (RFC 9651).
 //!
 //! ```text
-//! Counterfoil-Evidence: records=(:<base64>: :<base64>:), salt=:<base64>:, disclosures=(:<base64>:)
+//! Counterfoil-Evidence: records=(:<base64>: :<base64>:), salt=:<base64>:, disclosures=(:<base64>:), receipt=:<base64>:
 //! Counterfoil-Evidence: ref=:<base64>:, salt=:<base64>:
 //! ```
 //!
 //! One spelling only: these members, in this order, with these blanks. The second form names the
-//! last record by its id; it and those before it have gone another way. Spec: http §6.
+//! last record by its id; it, those before it and its receipt have gone another way. Spec: http §6.
 
 use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, HeaderValue};
@@ -28,7 +28,7 @@ pub(crate) const MAX_VALUE: usize = 8 * 1024;
 pub(crate) enum Evidence {
     /// The records themselves.
     Records(Envelope),
-    /// The id of the last record, and what else is in the envelope.
+    /// The id of the last record, and what else is in the envelope: neither records nor a receipt.
     Reference(RecordId, Envelope),
 }
 
@@ -38,6 +38,16 @@ pub(crate) enum Evidence {
 pub(crate) struct Malformed(&'static str);
 
 impl Evidence {
+    /// An envelope by reference to its last record, whose id this is.
+    pub(crate) fn by_reference(id: RecordId, envelope: Envelope) -> Self {
+        let rest = Envelope {
+            records: Vec::new(),
+            receipt: None,
+            ..envelope
+        };
+        Self::Reference(id, rest)
+    }
+
     /// The header's value, if it is short enough.
     pub(crate) fn encode(&self) -> Option<HeaderValue> {
         let mut members = Vec::new();
@@ -61,6 +71,9 @@ impl Evidence {
                 .map(Disclosure::encode)
                 .collect();
             members.push(format!("disclosures={}", list(encoded.iter())));
+        }
+        if let (Self::Records(_), Some(receipt)) = (self, &envelope.receipt) {
+            members.push(format!("receipt={}", bytes(receipt)));
         }
         let value = members.join(", ");
         if value.len() > MAX_VALUE {
@@ -123,6 +136,18 @@ impl Evidence {
                 .iter()
                 .map(|bytes| Disclosure::parse(bytes).map_err(|_| Malformed("a disclosure")))
                 .collect::<Result<_, _>>()?;
+            members.next();
+        }
+        if reference.is_none()
+            && let Some(text) = members
+                .peek()
+                .and_then(|text| text.strip_prefix("receipt="))
+        {
+            let receipt = read_bytes(text)?;
+            if receipt.is_empty() {
+                return Err(Malformed("`receipt` is empty"));
+            }
+            envelope.receipt = Some(receipt);
             members.next();
         }
         if members.next().is_some() {

@@ -232,8 +232,9 @@ impl Api {
             Ok(None) => Ok(None),
             Ok(Some(Evidence::Records(envelope))) => Ok(Some(envelope)),
             Ok(Some(Evidence::Reference(id, envelope))) => match self.pushed.get(id) {
-                Some(record) => Ok(Some(Envelope {
-                    records: vec![record],
+                Some(pushed) => Ok(Some(Envelope {
+                    records: vec![pushed.record],
+                    receipt: pushed.receipt.map(|receipt| receipt.to_vec()),
                     ..envelope
                 })),
                 None => {

@@ -7,6 +7,7 @@ use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use counterfoil_enforcer::contract::ContractSettings;
 use counterfoil_enforcer::environment::{Clock, Environment};
 use counterfoil_enforcer::journal::{self, JournalReader};
 use counterfoil_enforcer::operators::Operators;
@@ -78,28 +79,36 @@ pub struct Operator {
 
 impl Operator {
     pub fn new(name: &str, seed: u8) -> Self {
-        Self::in_environment(name, seed, Environment::system())
+        Self::in_environment(name, seed, 0, Environment::system())
+    }
+
+    /// With so many further keys in its manifest that its receipts are long.
+    pub fn with_many_keys(name: &str, seed: u8) -> Self {
+        Self::in_environment(name, seed, 250, Environment::system())
     }
 
     /// With a clock that stands still.
     pub fn out_of_time(name: &str, seed: u8) -> Self {
         let mut environment = Environment::system();
         environment.clock = Arc::new(Stopped(environment.clock.now()));
-        Self::in_environment(name, seed, environment)
+        Self::in_environment(name, seed, 0, environment)
     }
 
-    fn in_environment(name: &str, seed: u8, environment: Environment) -> Self {
+    fn in_environment(name: &str, seed: u8, further: u8, environment: Environment) -> Self {
         let name = OperatorName::new(name).unwrap();
         let home = tempfile::tempdir().unwrap();
         let key = key(seed);
-        let root = self::key(seed + 100);
+        let root = root(seed);
+        let mut enforcers = vec![key.public().clone()];
+        enforcers.extend((0..further).map(|number| further_key(number).public().clone()));
+        enforcers.sort_by_key(|key| *key.as_bytes());
         let manifest = Manifest {
             operator: name.clone(),
             version: ManifestVersion::new(1),
             previous: None,
             time: UnixMillis::new(1_000),
             roots: vec![root.public().clone()],
-            enforcers: vec![key.public().clone()],
+            enforcers,
             exchange: None,
             revoked: vec![],
         };
@@ -185,6 +194,26 @@ pub fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&Zeroizing::new([seed; 32])).unwrap()
 }
 
+fn root(seed: u8) -> SigningKey {
+    key(seed + 100)
+}
+
+fn further_key(number: u8) -> SigningKey {
+    let mut seed = Zeroizing::new([number; 32]);
+    seed[0] = !number;
+    SigningKey::from_seed(&seed).unwrap()
+}
+
+/// Whose receipts are believed where a contract asks for them.
+fn trust() -> Trust {
+    let mut text = String::from("quorum none\n");
+    for (name, seed) in [("acme.example", 1), ("globex.example", 2)] {
+        let vkey = operator_vkey(&name.parse().unwrap(), root(seed).public()).unwrap();
+        text.push_str(&format!("operator {vkey}\n"));
+    }
+    Trust::parse(text.as_bytes()).unwrap()
+}
+
 struct Stopped(UnixMillis);
 
 impl Clock for Stopped {
@@ -215,7 +244,10 @@ fn open_in(
         backlog_limit: None,
         batch_records: 1_024,
         operators: Arc::clone(operators),
-        contracts: Default::default(),
+        contracts: ContractSettings {
+            required: Default::default(),
+            trust: Some(trust()),
+        },
         environment,
     };
     Enforcer::open(settings).unwrap().0

@@ -14,7 +14,7 @@ fn envelope() -> Envelope {
             salt: Salt::from_bytes([0; 16]),
             content: b"s".to_vec(),
         }],
-        receipt: None,
+        receipt: Some(vec![0xa1, 0x00]),
     }
 }
 
@@ -33,7 +33,7 @@ fn an_envelope_survives_the_header() {
     assert_eq!(
         text,
         "records=(:/wAQ: :AQ==:), salt=:BwcHBwcHBwcHBwcHBwcHBw==:, \
-         disclosures=(:g1AAAAAAAAAAAAAAAAAAAAAAQXMW:)"
+         disclosures=(:g1AAAAAAAAAAAAAAAAAAAAAAQXMW:), receipt=:oQA=:"
     );
     assert_eq!(read(&[text.to_str().unwrap()]), Ok(Some(whole)));
 
@@ -41,6 +41,7 @@ fn an_envelope_survives_the_header() {
     let rest = Envelope {
         records: vec![],
         disclosures: vec![],
+        receipt: None,
         ..envelope()
     };
     let reference = Evidence::Reference(id, rest);
@@ -89,6 +90,11 @@ fn anything_else_is_refused() {
         "salt=:BwcHBwcHBwcHBwcHBwcHBw==:, records=(:/wAQ:)",
         "ref=:AwMD:",
         "ref=:AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=:, records=()",
+        // What is named by reference brings its receipt with it.
+        "ref=:AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=:, receipt=:oQA=:",
+        "records=(:/wAQ:), receipt=(:oQA=:)",
+        "records=(:/wAQ:), receipt=::",
+        "records=(:/wAQ:), receipt=:oQA=:, salt=:BwcHBwcHBwcHBwcHBwcHBw==:",
         "Records=(:/wAQ:)",
     ] {
         assert!(read(&[bad]).is_err(), "{bad}");
