@@ -610,3 +610,29 @@ async fn the_card_names_the_gateway_and_asks_others_for_the_extension() {
         gateway.stop().await;
     }
 }
+
+/// Two operators who know where the other answers, with something on the line between them.
+async fn met(request: Change, answer: Change) -> (Operator, Operator, Running, Running) {
+    let acme = Operator::new("acme.example", 1);
+    let globex = Operator::new("globex.example", 2);
+    let (upstream, _) = agent().await;
+    let there = Running::with_exchange(&globex, &incoming(&upstream)).await;
+    let (line, _) = tamper(there.address, request, answer).await;
+    let here = Running::with_exchange(&acme, &outgoing(line)).await;
+    acme.knows_endpoint(&globex, there.address);
+    globex.knows_endpoint(&acme, here.address);
+    (acme, globex, here, there)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_a_call_that_ended_without_the_other_sides_word_is_fetched() {
+    for (method, text) in [("SendMessage", "hi"), ("SendStreamingMessage", "stream")] {
+        let (acme, _globex, here, there) = met(unchanged(), Arc::new(|_| String::new())).await;
+        let got = post(&here, ask(method, text)).await;
+        assert_eq!(code(&got), "upstream_failed");
+        assert_eq!(acme.story().last().unwrap(), "outcome unknown");
+        world::resolved(&acme).await;
+        here.stop().await;
+        there.stop().await;
+    }
+}

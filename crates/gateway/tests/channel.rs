@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use counterfoil_enforcer::environment::Environment;
-use counterfoil_enforcer::status::ChannelStatus;
 use counterfoil_gateway::exchange::signature::{BodyDigest, Covered, Parameters, sign};
 use counterfoil_protocol::digest::RecordId;
 use counterfoil_protocol::keys::SigningKey;
@@ -31,7 +30,7 @@ use counterfoil_protocol::record::{
 };
 use serde_json::json;
 use world::http::{Change, post, tamper, tool_server, unchanged};
-use world::{Operator, Running, call, key};
+use world::{Operator, Running, call, key, status, stripped};
 
 #[test]
 fn play_tool_server() {
@@ -87,21 +86,6 @@ impl Two {
         self.near.stop().await;
         self.far.stop().await;
     }
-}
-
-/// Takes all records out of an envelope but the last.
-fn stripped(body: String) -> String {
-    let Some(begin) = body.find("\"records\":[") else {
-        return body;
-    };
-    let begin = begin + "\"records\":[".len();
-    let end = begin + body[begin..].find(']').unwrap();
-    let last = body[begin..end].rsplit(',').next().unwrap().to_owned();
-    format!("{}{last}{}", &body[..begin], &body[end..])
-}
-
-fn status(operator: &Operator) -> ChannelStatus {
-    operator.enforcer.channel_status().unwrap().remove(0)
 }
 
 /// The reasons with which an operator keeps refused records.

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::reply::Reply;
 use super::upstream::NoReply;
 use crate::exchange::{self, Errands, PUSH_FROM};
-use crate::proxy::{CHANNEL_GAP, Direction, Executed};
+use crate::proxy::{Direction, Executed};
 
 /// An allowed call. Whatever happens to it leaves an outcome: also when it is dropped.
 #[derive(Debug)]
@@ -141,7 +141,21 @@ impl OpenCall {
             Some(permit) => permit.complete(completion),
             None => Err(gone()),
         };
+        self.look_after(status);
         self.finish(outcome, reply).await
+    }
+
+    /// What became of a call that went unanswered, or badly answered, is asked for later.
+    fn look_after(&self, status: OutcomeStatus) {
+        let open = matches!(
+            status,
+            OutcomeStatus::Unknown | OutcomeStatus::EvidenceInvalid
+        );
+        if let (true, Some(errands), Direction::Outgoing(operator)) =
+            (open, &self.errands, &self.direction)
+        {
+            errands.resolve(operator);
+        }
     }
 
     async fn answered_by_operator(mut self, operator: &OperatorName, reply: Reply) -> Response {
@@ -179,6 +193,9 @@ impl OpenCall {
         };
         match checked {
             Ok((check, pending)) => {
+                if let AnswerCheck::Invalid { .. } = &check {
+                    self.look_after(OutcomeStatus::EvidenceInvalid);
+                }
                 let reply = self.deliverable(&check, reply);
                 self.finish(Ok(pending), reply).await
             }
@@ -204,11 +221,6 @@ impl OpenCall {
                 reason,
                 explanation,
             } => {
-                if let (CHANNEL_GAP, Some(errands), Direction::Outgoing(operator)) =
-                    (reason.as_str(), &self.errands, &self.direction)
-                {
-                    errands.fetch(operator);
-                }
                 let mut text = format!("the answer is not attested and is withheld: {explanation}");
                 if let Some(code) = stated_code(&reply.body) {
                     text.push_str(&format!(
@@ -268,6 +280,7 @@ impl Drop for OpenCall {
         if let Err(error) = permit.complete(unknown) {
             tracing::warn!(%error, "the outcome of an abandoned call could not be recorded");
         }
+        self.look_after(OutcomeStatus::Unknown);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::evidence;
 use crate::exchange::{Errands, PUSH_FROM};
 
 /// Records of the other operator are missing here. Spec: mcp §5.
-pub(crate) const CHANNEL_GAP: &str = "channel_gap";
+const CHANNEL_GAP: &str = "channel_gap";
 /// Too many of our records wait for the other operator to acknowledge them.
 const CHANNEL_UNACKNOWLEDGED: &str = "channel_unacknowledged";
 

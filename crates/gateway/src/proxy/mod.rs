@@ -31,8 +31,8 @@ pub use self::answer::Refused;
 pub(crate) use self::answer::{TooManyRefusals, sentence};
 pub(crate) use self::call::Streamed;
 pub use self::call::{Answering, Executed, OpenCall};
+pub(crate) use self::decide::run_errands;
 pub use self::decide::{Attesting, Deciding, Forward, Verdict};
-pub(crate) use self::decide::{CHANNEL_GAP, run_errands};
 pub(crate) use self::order::fill;
 pub use self::read::{ClientMessage, Request, ServerMessage};
 

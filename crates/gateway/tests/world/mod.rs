@@ -12,6 +12,7 @@ use counterfoil_enforcer::environment::{Clock, Environment};
 use counterfoil_enforcer::journal::{self, JournalReader};
 use counterfoil_enforcer::operators::Operators;
 use counterfoil_enforcer::policy::{Allowed, Denied, Evaluation, EvaluationInput, Policy};
+use counterfoil_enforcer::status::ChannelStatus;
 use counterfoil_enforcer::{Enforcer, Settings};
 use counterfoil_gateway::config::Config;
 use counterfoil_gateway::proxy::Gate;
@@ -22,7 +23,7 @@ use counterfoil_protocol::manifest::Manifest;
 use counterfoil_protocol::names::{OperatorName, PolicyId, ReasonCode};
 use counterfoil_protocol::numbers::{Amount, ManifestVersion, Sequence, UnixMillis};
 use counterfoil_protocol::receipt::LoggedManifest;
-use counterfoil_protocol::record::{Body, Record, UnverifiedRecord};
+use counterfoil_protocol::record::{Body, OutcomeStatus, Record, UnverifiedRecord};
 use counterfoil_protocol::trust::{Trust, operator_vkey};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -489,4 +490,37 @@ pub fn call(id: u64, tool: &str, text: &str) -> String {
         "params": {"name": tool, "arguments": {"text": text}},
     })
     .to_string()
+}
+
+/// Takes all records out of an envelope in JSON but the last.
+pub fn stripped(body: String) -> String {
+    let Some(begin) = body.find("\"records\":[") else {
+        return body;
+    };
+    let begin = begin + "\"records\":[".len();
+    let end = begin + body[begin..].find(']').unwrap();
+    let last = body[begin..end].rsplit(',').next().unwrap().to_owned();
+    format!("{}{last}{}", &body[..begin], &body[end..])
+}
+
+/// How the channel of this operator stands: it has one.
+pub fn status(operator: &Operator) -> ChannelStatus {
+    operator.enforcer.channel_status().unwrap().remove(0)
+}
+
+/// Waits until the other side has said that it carried out the one call that ended here without
+/// its word.
+pub async fn resolved(operator: &Operator) {
+    let begin = std::time::Instant::now();
+    loop {
+        let found = status(operator).unresolved;
+        assert_eq!(found.len(), 1);
+        let outcome = found[0].1.outcome;
+        if outcome.is_some_and(|(_, status)| status == OutcomeStatus::Succeeded) {
+            return;
+        }
+        let limit = std::time::Duration::from_secs(30);
+        assert!(begin.elapsed() < limit, "nobody asked for the outcome");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }
