@@ -23,7 +23,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{any, get};
 use serde_json::{Value, json};
-use world::{Operator, Running};
+use world::{Operator, Running, stripped};
 
 const AGENT: &str = "[[agents]]\nname = \"support-bot\"\n";
 const URI: &str = "https://counterfoil.dev/a2a/evidence/v1";
@@ -632,6 +632,29 @@ async fn what_became_of_a_call_that_ended_without_the_other_sides_word_is_fetche
         assert_eq!(code(&got), "upstream_failed");
         assert_eq!(acme.story().last().unwrap(), "outcome unknown");
         world::resolved(&acme).await;
+        here.stop().await;
+        there.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_whose_predecessors_were_lost_wait_until_they_are_fetched() {
+    for (request, answer) in [
+        (Arc::new(stripped) as Change, unchanged()),
+        (unchanged(), Arc::new(stripped) as Change),
+    ] {
+        let (acme, globex, here, there) = met(request, answer).await;
+        for (method, text) in [
+            ("SendMessage", "hi"),
+            ("SendMessage", "hi"),
+            ("SendStreamingMessage", "stream"),
+            ("SendStreamingMessage", "stream"),
+        ] {
+            let got = post(&here, ask(method, text)).await;
+            assert_eq!(got.2, serve_text(text));
+        }
+        assert_eq!(world::status(&acme).unresolved, []);
+        assert_eq!(world::status(&globex).gaps, []);
         here.stop().await;
         there.stop().await;
     }

@@ -920,6 +920,18 @@ async fn a_request_may_name_the_record_that_was_pushed_before() {
     there.stop().await;
 }
 
+/// Takes all records out of the header but the last.
+fn stripped(wire: &mut Wire) {
+    let evidence = wire.headers[EVIDENCE].to_str().unwrap();
+    let (records, rest) = evidence
+        .strip_prefix("records=(")
+        .and_then(|list| list.split_once(')'))
+        .unwrap();
+    let last = records.rsplit(' ').next().unwrap();
+    let evidence = format!("records=({last}){rest}");
+    wire.headers.insert(EVIDENCE, evidence.parse().unwrap());
+}
+
 /// Two operators who know where the other answers, with something on the line between them.
 async fn met(request: Change, answer: Change) -> (Operator, Operator, Running, Running) {
     let acme = Operator::new("acme.example", 1);
@@ -948,6 +960,24 @@ async fn what_became_of_a_call_that_ended_without_the_other_sides_word_is_fetche
         assert_eq!(get(&here, "/orders").await.code(), code);
         assert_eq!(acme.story().last().unwrap(), &format!("outcome {outcome}"));
         world::resolved(&acme).await;
+        here.stop().await;
+        there.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_whose_predecessors_were_lost_wait_until_they_are_fetched() {
+    for (request, answer) in [
+        (Arc::new(stripped) as Change, unchanged()),
+        (unchanged(), Arc::new(stripped) as Change),
+    ] {
+        let (acme, globex, here, there) = met(request, answer).await;
+        for _ in 0..3 {
+            let got = get(&here, "/orders").await;
+            assert_eq!(got.status, 200, "{got:?}");
+        }
+        assert_eq!(world::status(&acme).unresolved, []);
+        assert_eq!(world::status(&globex).gaps, []);
         here.stop().await;
         there.stop().await;
     }

@@ -234,7 +234,7 @@ impl Service {
                 ..
             })) => {
                 let answer = match answer_to(proxy, is_json, body, &call) {
-                    Some(message) => call.answered(message).durable().await,
+                    Some(message) => call.answered_in_order(message).await.durable().await,
                     None => {
                         let reason =
                             format!("the agent answered with status {status} and no result");

@@ -175,7 +175,8 @@ impl Pump {
         let before = last.bytes().clone();
         let answer = self
             .call
-            .answered_after(&self.streamed, last)
+            .answered_in_order_after(&self.streamed, last)
+            .await
             .durable()
             .await;
         let bytes = if answer == before {

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::reply::Reply;
 use super::upstream::NoReply;
 use crate::exchange::{self, Errands, PUSH_FROM};
-use crate::proxy::{Direction, Executed};
+use crate::proxy::{Direction, Executed, fill};
 
 /// An allowed call. Whatever happens to it leaves an outcome: also when it is dropped.
 #[derive(Debug)]
@@ -187,6 +187,12 @@ impl OpenCall {
                     .await;
             }
         };
+        // An answer may overtake those before it.
+        if let (Some(permit), Some(envelope)) = (&self.permit, &envelope)
+            && let Some(held) = permit.hold(envelope)
+        {
+            fill(held, self.errands.as_ref()).await;
+        }
         let checked = match self.permit.take() {
             Some(permit) => permit.complete_with_answer(envelope.as_ref(), &result),
             None => Err(gone()),

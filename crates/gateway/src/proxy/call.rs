@@ -143,17 +143,12 @@ impl OpenCall {
 
     /// The server has answered.
     pub fn answered(self, message: Message) -> Answering {
-        self.answered_after(&Streamed::default(), message)
-    }
-
-    /// The server has answered in several messages, of which this is the last; those before it
-    /// have been delivered. All of them together are the result.
-    pub(crate) fn answered_after(self, before: &Streamed, message: Message) -> Answering {
+        let before = Streamed::default();
         match self.direction {
-            Direction::Local | Direction::Incoming => self.answered_by_tool(before, message),
+            Direction::Local | Direction::Incoming => self.answered_by_tool(&before, message),
             Direction::Outgoing(_) => {
                 let taken = Taken::of(self.asked.dialect, message);
-                self.answered_by_operator(before, taken)
+                self.answered_by_operator(&before, taken)
             }
         }
     }
@@ -161,8 +156,20 @@ impl OpenCall {
     /// As [`OpenCall::answered`], for answers that may come from another operator: waits for a
     /// while for records that belong before those of the answer.
     pub async fn answered_in_order(self, message: Message) -> Answering {
+        self.answered_in_order_after(&Streamed::default(), message)
+            .await
+    }
+
+    /// As [`OpenCall::answered_in_order`], where the server has answered in several messages, of
+    /// which this is the last; those before it have been delivered. All of them together are the
+    /// result.
+    pub(crate) async fn answered_in_order_after(
+        self,
+        before: &Streamed,
+        message: Message,
+    ) -> Answering {
         if !matches!(self.direction, Direction::Outgoing(_)) {
-            return self.answered(message);
+            return self.answered_by_tool(before, message);
         }
         let taken = Taken::of(self.asked.dialect, message);
         if let Ok(Taken {
@@ -174,7 +181,7 @@ impl OpenCall {
         {
             fill(held, self.errands.as_ref()).await;
         }
-        self.answered_by_operator(&Streamed::default(), taken)
+        self.answered_by_operator(before, taken)
     }
 
     /// There is no answer: the agent gets this error instead.
