@@ -33,11 +33,13 @@ use counterfoil_enforcer::environment::Environment;
 use counterfoil_enforcer::service::{Service, ServiceSettings};
 use counterfoil_gateway::exchange::{ExchangeClient, Signer, deliver, fetch_terms};
 use counterfoil_protocol::contract::{Clauses, Pattern, Permission, Terms};
-use counterfoil_protocol::digest::ContentDigest;
-use counterfoil_protocol::disclosure::Disclosure;
+use counterfoil_protocol::digest::{ContentDigest, RecordId, Salt};
+use counterfoil_protocol::disclosure::{DisclosedField, Disclosure};
 use counterfoil_protocol::level::Level;
-use counterfoil_protocol::numbers::{Amount, Millis, UnixMillis};
-use counterfoil_protocol::record::Body as RecordBody;
+use counterfoil_protocol::numbers::{Amount, ChannelSequence, Millis, Sequence, UnixMillis};
+use counterfoil_protocol::record::{
+    Body as RecordBody, ChannelControl, ChannelEvent, ChannelLink, Record,
+};
 use world::http::{Seen, post, tool_server};
 use world::{Operator, Running, call, key};
 
@@ -216,6 +218,55 @@ async fn terms_are_for_the_other_party_alone() {
     assert_eq!(known.terms.unwrap().encoded(), sent.content);
     assert_eq!(known.standing, Standing::Proposed);
     two.stop().await;
+}
+
+/// A record of initech's to globex, its first, that proposes a contract.
+fn proposal(contract: ContentDigest) -> Arc<[u8]> {
+    let key = key(3);
+    let record = Record {
+        sequence: Sequence::new(1),
+        previous: Some(RecordId::from_bytes([1; 32])),
+        time: UnixMillis::new(1_000),
+        beacon: None,
+        body: RecordBody::Channel(ChannelControl {
+            channel: ChannelLink {
+                counterparty: "globex.example".parse().unwrap(),
+                sequence: ChannelSequence::new(0),
+                previous: None,
+                acknowledged: None,
+            },
+            event: ChannelEvent::ContractProposed { contract },
+        }),
+    };
+    let kid = key.public().thumbprint();
+    let issuer = "initech.example".parse().unwrap();
+    record.prepare(&issuer, kid).sign(&key).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terms_that_are_none_are_refused_with_their_code() {
+    let globex = Operator::new("globex.example", 2);
+    let initech = Operator::new("initech.example", 3);
+    globex.knows(&initech);
+    let far = Running::with_exchange(&globex, "").await;
+    let endpoint = format!("http://{}/exchange/v1", far.address);
+    let signer = Signer::Key(Arc::new(key(3)));
+    let name = globex.name.clone();
+    let client = ExchangeClient::new(name, &endpoint, signer, Environment::system()).unwrap();
+    let terms = Disclosure {
+        field: DisclosedField::Contract,
+        salt: Salt::from_bytes([7; 16]),
+        content: b"\xff".to_vec(),
+    };
+    let envelope = Envelope {
+        records: vec![proposal(terms.digest())],
+        disclosures: vec![terms],
+        ..Envelope::default()
+    };
+    let error = client.push(&envelope).await.unwrap_err().to_string();
+    assert!(error.contains("status 409"), "{error}");
+    assert!(error.contains("(cbor_"), "{error}");
+    far.stop().await;
 }
 
 /// What somebody on the line makes of the headers of a request.

@@ -419,7 +419,9 @@ fn take_terms(
         // Known already, or of no proposal: then the digest says nothing to us.
         return Ok(());
     }
-    let text = read(disclosure, core.policy.as_ref())?;
+    // It is what came that is malformed, and nothing of ours.
+    let text = read(disclosure, core.policy.as_ref())
+        .map_err(|failure| refused(failure.code().as_str(), failure.detail()))?;
     if parties(&text.terms, &core.identity.operator, counterparty).is_none() {
         return Err(refused(
             "contract_parties",
