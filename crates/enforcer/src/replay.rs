@@ -454,6 +454,9 @@ fn replay_terms(
     for (counterparty, disclosure) in reader.terms()? {
         let text = contract::read(&disclosure, policy)
             .map_err(|failure| broken(format!("the terms of a contract: {failure}")))?;
+        // Of proposals that are over no more are kept than while running.
+        let now = stream.last_time;
+        stream.contracts.make_room(&counterparty, now);
         contract::open(stream, &counterparty, disclosure.digest(), text);
     }
     Ok(())

@@ -439,6 +439,64 @@ fn a_proposal_is_taken_back_or_refused_at_once() {
 }
 
 #[test]
+fn only_open_proposals_of_the_other_side_take_up_room() {
+    let world = World::new();
+    let (acme, globex) = (open(&world, ACME), open(&world, GLOBEX));
+    let terms = |digest| globex.contract(digest).unwrap().terms;
+    let offer = |from: &Enforcer, clauses: Clauses| {
+        let terms = Terms::new(clauses).unwrap();
+        from.propose_contract(terms).unwrap().digest
+    };
+    // Hands over the last record, which is acme's, with the terms that it proposes.
+    let hand_over = |digest| {
+        push(&acme, &globex);
+        let envelope = acme.proposal_envelope(globex.operator(), digest).unwrap();
+        globex.ingest(&envelope).map_err(|error| error.code())
+    };
+    // Own ones count for nothing, nor those that were taken back, nor those that have expired.
+    for _ in 0..64 {
+        offer(&globex, clauses());
+    }
+    push(&globex, &acme);
+    for _ in 0..64 {
+        let digest = offer(&acme, clauses());
+        hand_over(digest).unwrap();
+        let reason = ReasonCode::literal("changed_mind");
+        acme.end_contract(digest, reason).unwrap();
+    }
+    push(&acme, &globex);
+    for _ in 0..64 {
+        let brief = Clauses {
+            expires: UnixMillis::new(NOW + 10),
+            ..clauses()
+        };
+        let digest = offer(&acme, brief);
+        hand_over(digest).unwrap();
+        assert!(terms(digest).is_some());
+    }
+    world.clock.set(NOW + 10);
+    for _ in 0..63 {
+        let digest = offer(&acme, clauses());
+        hand_over(digest).unwrap();
+        assert!(terms(digest).is_some());
+    }
+    let last = offer(&acme, clauses());
+    hand_over(last).unwrap();
+    // Of those that are open there is no room for one more, until one is refused.
+    let beyond = offer(&acme, clauses());
+    assert_eq!(hand_over(beyond).unwrap_err(), "too_many_proposals");
+    assert!(terms(beyond).is_none());
+    let reason = ReasonCode::literal("no");
+    globex.end_contract(last, reason).unwrap();
+    hand_over(beyond).unwrap();
+    globex.close().unwrap();
+    drop(globex);
+    let globex = open(&world, GLOBEX);
+    globex.accept_contract(beyond).unwrap();
+    assert_eq!(standing(&globex, beyond), Standing::InForce);
+}
+
+#[test]
 fn a_restart_keeps_contracts_and_their_terms() {
     let world = World::new();
     let (acme, globex) = (open(&world, ACME), open(&world, GLOBEX));

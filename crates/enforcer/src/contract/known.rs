@@ -16,7 +16,7 @@ use counterfoil_protocol::record::{Acknowledgement, ChannelControl, ChannelEvent
 
 use crate::policy::Policy;
 
-/// The most proposals of one counterparty whose terms are kept while nobody has accepted them.
+/// How many proposals of one counterparty may be open, with their terms.
 pub(crate) const MAX_OPEN_PROPOSALS: usize = 64;
 
 /// Who said something.
@@ -189,17 +189,49 @@ impl Contracts {
         .collect()
     }
 
-    /// Whether the terms of one more proposal of this counterparty are kept.
-    pub(crate) fn has_room(&self, counterparty: &OperatorName) -> bool {
-        let all = self.known.get(counterparty).into_iter().flatten();
-        let open = all.filter(|(_, known)| known.text.is_some() && known.acceptance().is_none());
-        open.count() < MAX_OPEN_PROPOSALS
+    /// Makes room for the terms of one more proposal of this counterparty. Only those that are open
+    /// count; where others take up the room, their terms are forgotten: they stay in the journal,
+    /// and are of no use any more. False if too many are open.
+    pub(crate) fn make_room(&mut self, counterparty: &OperatorName, now: UnixMillis) -> bool {
+        let Some(all) = self.known.get_mut(counterparty) else {
+            return true;
+        };
+        let offered = |known: &&mut Known| known.is_only_offered();
+        if all.values_mut().filter(offered).count() < MAX_OPEN_PROPOSALS {
+            return true;
+        }
+        let mut open = 0;
+        for known in all.values_mut().filter(offered) {
+            if known.end().is_some() || known.expires().is_some_and(|expires| expires <= now) {
+                known.text = None;
+            } else {
+                open += 1;
+            }
+        }
+        open < MAX_OPEN_PROPOSALS
     }
 }
 
 impl Known {
     pub(crate) const fn text(&self) -> Option<&Arc<Text>> {
         self.text.as_ref()
+    }
+
+    /// Whether it is nothing but a proposal of the counterparty's, with its terms.
+    const fn is_only_offered(&self) -> bool {
+        self.text.is_some()
+            && self.theirs.proposed.is_some()
+            && self.ours.proposed.is_none()
+            && self.ours.accepted.is_none()
+    }
+
+    fn expires(&self) -> Option<UnixMillis> {
+        Some(self.text.as_ref()?.terms.clauses().expires)
+    }
+
+    /// Whether it was taken back or refused before anybody accepted it.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.end().is_some() && self.acceptance().is_none()
     }
 
     /// The proposal that counts: the one that was accepted, or else the first.

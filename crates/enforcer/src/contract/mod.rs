@@ -410,13 +410,15 @@ fn take_terms(
     let digest = disclosure.digest();
     let wanted = |stream: &Stream| {
         let known = stream.contracts.get(counterparty, digest);
-        known.is_some_and(|known| known.proposed_to_us().is_some() && known.text().is_none())
+        known.is_some_and(|known| {
+            known.proposed_to_us().is_some() && known.text().is_none() && !known.is_withdrawn()
+        })
     };
     if disclosure.field != DisclosedField::Contract {
         return Err(refused("disclosure_mismatch", "it opens no contract"));
     }
     if !wanted(&core.stream()) {
-        // Known already, or of no proposal: then the digest says nothing to us.
+        // Known already, over, or of no proposal: then the digest says nothing to us.
         return Ok(());
     }
     // It is what came that is malformed, and nothing of ours.
@@ -432,7 +434,8 @@ fn take_terms(
     if !wanted(&stream) {
         return Ok(());
     }
-    if !stream.contracts.has_room(counterparty) {
+    let now = core.environment.clock.now();
+    if !stream.contracts.make_room(counterparty, now) {
         return Err(refused(
             "too_many_proposals",
             format!("too many proposals of {counterparty} wait to be accepted or refused"),
