@@ -167,15 +167,7 @@ impl Enforcer {
             )));
         }
         let channel = stream.channel(counterparty);
-        let waiting = channel.waiting();
-        if waiting > MAX_UNACKNOWLEDGED {
-            return Err(EnforcerError::Refused {
-                reason: ReasonCode::literal("channel_unacknowledged"),
-                explanation: format!(
-                    "{waiting} records wait for {counterparty} to acknowledge them"
-                ),
-            });
-        }
+        check_room(channel, counterparty)?;
         let link = channel.link(counterparty, None);
         let sequence = link.sequence;
         let (event, value) = event(channel)?;
@@ -189,6 +181,21 @@ impl Enforcer {
         written.ticket.wait()?;
         Ok((written.id, sequence, value))
     }
+}
+
+/// Whether one more record of our own accord may go into a channel.
+pub(crate) fn check_room(
+    channel: &Channel,
+    counterparty: &OperatorName,
+) -> Result<(), EnforcerError> {
+    let waiting = channel.waiting();
+    if waiting <= MAX_UNACKNOWLEDGED {
+        return Ok(());
+    }
+    Err(EnforcerError::Refused {
+        reason: ReasonCode::literal("channel_unacknowledged"),
+        explanation: format!("{waiting} records wait for {counterparty} to acknowledge them"),
+    })
 }
 
 /// Whether any of the manifests lists an enforcer key.

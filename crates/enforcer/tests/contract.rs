@@ -497,6 +497,36 @@ fn only_open_proposals_of_the_other_side_take_up_room() {
 }
 
 #[test]
+fn nothing_is_said_of_contracts_while_too_much_is_not_acknowledged() {
+    let world = World::new();
+    let (acme, globex) = (open(&world, ACME), open(&world, GLOBEX));
+    let digest = agree(&acme, &globex, clauses());
+    while acme.waiting(globex.operator()) <= 384 {
+        // Each leaves a request and an outcome.
+        drop(ask(&acme, "read", PARAMETERS));
+    }
+    let before = acme.waiting(globex.operator());
+    let refused = [
+        acme.propose_contract(Terms::new(clauses()).unwrap()),
+        acme.end_contract(digest, ReasonCode::literal("done")),
+    ];
+    for result in refused {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("channel_unacknowledged"), "{error}");
+    }
+    assert_eq!(acme.waiting(globex.operator()), before);
+    assert_eq!(acme.contracts().len(), 1);
+    // It is said once they have been acknowledged.
+    push(&acme, &globex);
+    globex
+        .propose_contract(Terms::new(clauses()).unwrap())
+        .unwrap();
+    push(&globex, &acme);
+    acme.end_contract(digest, ReasonCode::literal("done"))
+        .unwrap();
+}
+
+#[test]
 fn a_restart_keeps_contracts_and_their_terms() {
     let world = World::new();
     let (acme, globex) = (open(&world, ACME), open(&world, GLOBEX));

@@ -31,6 +31,7 @@ use crate::error::EnforcerError;
 use crate::incoming;
 use crate::journal::Item;
 use crate::policy::Policy;
+use crate::statements::check_room;
 use crate::stream::Stream;
 
 /// What the configuration says about contracts.
@@ -113,7 +114,8 @@ impl Enforcer {
     /// Proposes a contract to the other party. It is in force once that has accepted it.
     ///
     /// # Errors
-    /// [`EnforcerError::Contract`] when it cannot be proposed, or the record cannot be written.
+    /// [`EnforcerError::Contract`] when it cannot be proposed, [`EnforcerError::Refused`] when too
+    /// many of our records wait to be acknowledged, or the record cannot be written.
     pub fn propose_contract(&self, terms: Terms) -> Result<Contract, EnforcerError> {
         let core = &self.core;
         let own = &core.identity.operator;
@@ -302,6 +304,7 @@ impl Enforcer {
         let core = &self.core;
         let mut stream = core.stream();
         core.check_open(&stream)?;
+        check_room(stream.channel(counterparty), counterparty)?;
         if let Some((disclosure, text)) = terms {
             keep_terms(core, &mut stream, counterparty, &disclosure, text)?;
         }
