@@ -44,7 +44,7 @@
 //! `@id("…")` is required and unique. On a `permit`, `@tier("low" | "medium" | "high" |
 //! "critical")` and `@points("20")` say what an allowed action means and costs; of several
 //! determining policies the highest counts. On a `forbid`, `@reason("…")` replaces the reason code
-//! `policy_forbids`, and `@instead("…")` tells the agent what to do instead; of several
+//! `policy_forbids` by one that is no gateway's own, and `@instead("…")` tells the agent what to do instead; of several
 //! determining policies the first by id counts.
 //!
 //! # Example
@@ -65,6 +65,7 @@ mod error;
 mod evaluate;
 mod http;
 mod json;
+mod reserved;
 mod rules;
 mod sample;
 mod schema;

@@ -10,20 +10,13 @@ use counterfoil_protocol::numbers::Amount;
 use miette::Diagnostic;
 
 use crate::error::{Place, PolicyError, cedar_detail, cedar_offset};
+use crate::reserved::is_reserved;
 use crate::schema::LoadedSchema;
 use crate::sources::{SourceFile, Sources};
 use crate::statements::Statement;
 
 /// The risk tiers a policy may name, lowest first.
 const TIERS: [&str; 4] = ["low", "medium", "high", "critical"];
-
-/// Reason codes that say something about the evaluation and not about a rule.
-const RESERVED_REASONS: [&str; 4] = [
-    "no_policy_allows",
-    "policy_error",
-    "policy_input_invalid",
-    "unknown_tool",
-];
 
 /// One policy: its condition for Cedar, and what its annotations say.
 #[derive(Debug)]
@@ -208,9 +201,9 @@ fn parse_points(value: &str) -> Result<Amount, String> {
 }
 
 fn parse_reason(value: &str) -> Result<ReasonCode, String> {
-    if RESERVED_REASONS.contains(&value) {
+    if is_reserved(value) {
         return Err(format!(
-            "the reason code `{value}` is reserved; choose another"
+            "the reason code `{value}` is reserved for the gateway itself; choose another"
         ));
     }
     ReasonCode::new(value)

@@ -10,6 +10,7 @@ use std::fs;
 use call::{Call, load};
 use counterfoil_enforcer::policy::Policy as _;
 use counterfoil_policy::{PolicyError, PolicySet, sample};
+use counterfoil_protocol::failure::FailureCode;
 
 const SCHEMA: &str = r#"
 action "refund" appliesTo {
@@ -192,6 +193,54 @@ fn misspelt_annotations() {
         "2:1",
         "one line of text",
     );
+}
+
+/// The words in backticks of one section of the registries that can be reasons.
+fn registered(section: &str) -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/16-registries.md");
+    let text = fs::read_to_string(path).unwrap();
+    let begin = text.find(&format!("\n## {section}. ")).unwrap();
+    let rest = &text[begin + 1..];
+    let section = &rest[..rest.find("\n## ").unwrap()];
+    let is_reason = |word: &&str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let words = section.split('`').skip(1).step_by(2);
+    words.filter(is_reason).map(str::to_owned).collect()
+}
+
+#[test]
+fn reasons_that_are_the_gateways_own_are_no_policys() {
+    let mut reserved = registered("6");
+    reserved.extend(registered("7"));
+    assert!(reserved.len() > 150, "{}", reserved.len());
+    for code in [
+        "channel_gap",
+        "policy_allows",
+        "log_backlog",
+        "header_repeated",
+    ] {
+        assert!(reserved.iter().any(|one| one == code), "{code}");
+    }
+    reserved.extend(FailureCode::ALL.iter().map(|code| code.as_str().to_owned()));
+    for code in reserved {
+        // The form of a reason is described there, and the words for its alphabet are none.
+        if code == "_" {
+            continue;
+        }
+        refused(
+            &format!(
+                "@id(\"x\")\n@reason(\"{code}\")\nforbid (principal, action == \
+                 Action::\"search\", resource);"
+            ),
+            "policy_annotation",
+            "2:1",
+            "reserved",
+        );
+    }
 }
 
 #[test]
