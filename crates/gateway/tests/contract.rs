@@ -210,6 +210,7 @@ async fn terms_are_for_the_other_party_alone() {
         globex.terms(unknown).await.unwrap_err().to_string()
     );
     assert!(foreign.contains("not_found"), "{foreign}");
+    assert!(!foreign.contains("receipt"), "{foreign}");
 
     fetch_terms(&two.globex.enforcer, &two.acme.name, digest)
         .await

@@ -1,6 +1,6 @@
 //! Why something that was asked for was not done.
 
-use counterfoil_enforcer::EnforcerError;
+use counterfoil_enforcer::{Blocked, EnforcerError};
 use counterfoil_protocol::Failure;
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,40 @@ impl From<EnforcerError> for ControlError {
                 reason,
                 explanation,
             } => Self::new(reason.as_str(), explanation),
+            EnforcerError::Blocked(blocked) => {
+                let code = blocked.code();
+                let next = Some(next(&blocked).to_owned());
+                let error = EnforcerError::Blocked(blocked).to_string();
+                Self {
+                    next,
+                    ..Self::new(code, error)
+                }
+            }
             other => Self::new(other.code(), other.to_string()),
         }
+    }
+}
+
+/// What to do where the enforcer makes no records.
+const fn next(blocked: &Blocked) -> &'static str {
+    match blocked {
+        Blocked::LogUnconfirmed(_) => {
+            "see that the log in operator.toml is running and that `counterfoil operator register` \
+             was run, then repeat the command"
+        }
+        Blocked::CounterpartiesUnconfirmed(_) => "wait until they have been asked, then repeat it",
+        Blocked::LogDisagrees(_) | Blocked::CounterpartyDisagrees(_) => {
+            "the journal is older than its past and is not continued: begin a new stream with \
+             `counterfoil operator rotate`"
+        }
+        Blocked::KeyLost { .. } | Blocked::StreamEnded => {
+            "begin a new stream with `counterfoil operator rotate`"
+        }
+        Blocked::ClockBehind { .. } => "set the clock, then repeat the command",
+        Blocked::Failed(_) => {
+            "look at what the gateway has written to standard error, and start it again"
+        }
+        Blocked::Backlog { .. } => "see that the log in operator.toml is running, and wait",
     }
 }
 
@@ -61,5 +93,19 @@ impl From<GatewayError> for ControlError {
 impl From<Failure> for ControlError {
     fn from(failure: Failure) -> Self {
         Self::new(failure.code().as_str(), failure.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_told_that_no_record_is_made_is_told_what_to_do() {
+        let blocked = Blocked::LogUnconfirmed("connection refused".to_owned());
+        let error = ControlError::from(EnforcerError::Blocked(blocked));
+        assert_eq!(error.code, "log_unconfirmed");
+        assert!(error.detail.contains("connection refused"));
+        assert!(error.next.unwrap().contains("the log in operator.toml"));
     }
 }

@@ -32,7 +32,7 @@ impl Refusal {
         Self::new(
             StatusCode::NOT_FOUND,
             "not_found",
-            "there is no such receipt in the channel between us".to_owned(),
+            "there is nothing of that name in the channel between us".to_owned(),
         )
     }
 
