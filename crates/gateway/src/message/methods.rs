@@ -54,7 +54,7 @@ pub enum Sender {
     Server,
 }
 
-/// What an action does. Its name stands in records and policies.
+/// What an action does. Records and policies hold the name of its method, such as `tools/call`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// `tools/call`
@@ -80,7 +80,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The stable name used in records and policies.
+    /// A word for it, for people and logs. In records and policies stands the name of the method.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CallTool => "call_tool",
