@@ -556,7 +556,10 @@ async fn every_end_of_a_stream_has_an_outcome() {
     }
     let got = post(&here, ask("SendMessage", "forge")).await;
     assert_eq!(code(&got), "evidence_member_present");
+    here.stop().await;
     there.stop().await;
+    let nobody = outgoing("127.0.0.1:1".parse().unwrap());
+    let here = Running::start(&acme.config(&nobody), acme.gate()).await;
     let got = post(&here, ask("SendMessage", "hi")).await;
     assert_eq!(code(&got), "upstream_unreachable");
     here.stop().await;

@@ -780,7 +780,10 @@ async fn every_end_of_a_call_has_an_outcome() {
         );
     }
     assert_eq!(seen.all().len(), 3);
+    here.stop().await;
     there.stop().await;
+    let nobody = outgoing("127.0.0.1:1".parse().unwrap());
+    let here = Running::start(&acme.config(&nobody), acme.gate()).await;
     let got = get(&here, "/orders").await;
     assert_eq!(
         (got.status, got.code().as_str()),
