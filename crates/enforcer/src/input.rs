@@ -105,8 +105,8 @@ fn optional<T>(
     value.map(|value| text(value).and_then(new)).transpose()
 }
 
-/// Encodes an evaluation input.
-pub(crate) fn encode(input: &EvaluationInput<'_>) -> Vec<u8> {
+/// Encodes an evaluation input: what [`DisclosedInput::parse`] reads.
+pub fn encode(input: &EvaluationInput<'_>) -> Vec<u8> {
     let mut encoder = Encoder::with_capacity(input.arguments.len() + 256);
     encoder.map(|map| {
         map.key(1).text(input.operator.as_str());

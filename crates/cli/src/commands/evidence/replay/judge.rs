@@ -243,6 +243,15 @@ impl Judge {
                 follows("policy_allows", &allowed.policies, evaluation)?;
                 priced(&allowed, decided)
             }
+            // A contract's admission policy is asked before the own one, and names no policies.
+            (policy::Evaluation::Deny(_), Verdict::Deny)
+                if reason == "contract_admission"
+                    && decided.record.contract().is_some()
+                    && evaluation.policies.is_empty() =>
+            {
+                self.counts.after_policy += 1;
+                Ok(())
+            }
             (policy::Evaluation::Deny(denied), Verdict::Deny) => {
                 follows(denied.reason.as_str(), &denied.policies, evaluation)
             }
@@ -264,8 +273,12 @@ impl Judge {
         allowed: &policy::Allowed,
     ) -> Result<(), String> {
         let reason = decided.evaluation.reason.as_str();
-        // A contract may hold stricter rules and smaller budgets than the policy set.
-        if decided.record.contract().is_some() || reason.starts_with("contract_") {
+        // A contract may hold stricter rules and smaller budgets than the policy set, and how many
+        // budgets there are stands in no record.
+        if decided.record.contract().is_some()
+            || reason.starts_with("contract_")
+            || reason == "too_many_budgets"
+        {
             self.counts.after_policy += 1;
             return Ok(());
         }
@@ -460,3 +473,6 @@ fn priced(allowed: &policy::Allowed, decided: &Decided<'_>) -> Result<(), String
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
