@@ -199,9 +199,8 @@ fn misspelt_annotations() {
 fn registered(section: &str) -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/16-registries.md");
     let text = fs::read_to_string(path).unwrap();
-    let begin = text.find(&format!("\n## {section}. ")).unwrap();
-    let rest = &text[begin + 1..];
-    let section = &rest[..rest.find("\n## ").unwrap()];
+    let (_, rest) = text.split_once(&format!("\n## {section}. ")).unwrap();
+    let (section, _) = rest.split_once("\n## ").unwrap();
     let is_reason = |word: &&str| {
         !word.is_empty()
             && word

@@ -494,13 +494,13 @@ pub fn call(id: u64, tool: &str, text: &str) -> String {
 
 /// Takes all records out of an envelope in JSON but the last.
 pub fn stripped(body: String) -> String {
-    let Some(begin) = body.find("\"records\":[") else {
+    const LIST: &str = "\"records\":[";
+    let Some((before, rest)) = body.split_once(LIST) else {
         return body;
     };
-    let begin = begin + "\"records\":[".len();
-    let end = begin + body[begin..].find(']').unwrap();
-    let last = body[begin..end].rsplit(',').next().unwrap().to_owned();
-    format!("{}{last}{}", &body[..begin], &body[end..])
+    let (records, after) = rest.split_once(']').unwrap();
+    let last = records.rsplit(',').next().unwrap();
+    format!("{before}{LIST}{last}]{after}")
 }
 
 /// How the channel of this operator stands: it has one.
