@@ -120,10 +120,12 @@ impl Refresh {
         enforcer.set_key_lost(lost);
     }
 
-    /// Our own manifests stand in the receipts that requests carry. One that is not logged yet is
-    /// found out by whoever verifies these.
+    /// Our own manifests stand in the receipts that requests carry. One that is being logged is no
+    /// use there before it is.
     fn add_own(&self) {
-        let own = own_manifests(&self.home).and_then(|own| {
+        let own = own_manifests(&self.home).and_then(|mut own| {
+            let logged = own.iter().take_while(|part| part.log_proof.is_some());
+            own.truncate(logged.count().max(1));
             self.operators.add(own, &self.trust, true)?;
             Ok(())
         });

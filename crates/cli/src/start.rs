@@ -256,7 +256,11 @@ async fn open(home: &Home, config: &Config) -> Result<(Enforcer, Background), Re
         batch_interval: config.batch_interval,
         log,
     };
-    let asking = ask_counterparties(enforcer.clone(), config.gateway.counterparty_limit);
+    let asking = ask_counterparties(
+        enforcer.clone(),
+        config.gateway.counterparty_limit,
+        config.gateway.silent_counterparties,
+    );
     let service = Service::start_asking(&enforcer, settings, Box::pin(asking))?;
     let refreshing = tokio::spawn(refresh.keep_up(enforcer.clone()));
     Ok((

@@ -39,8 +39,12 @@
 //! # How long a request waits for its evidence where a contract asks for it before the call, in
 //! # seconds. It must be well below what the other side allows as `freshness_seconds`.
 //! evidence_seconds = 30
-//! # How long starting waits for counterparties to say which of our records they hold, in seconds.
-//! # They know whether the journal was restored from a backup. Who does not answer is passed over.
+//! # Counterparties say at the start which of our records they hold: they know whether the journal
+//! # was restored from a backup, and going on with an old one would convict us. `wait`: nothing is
+//! # signed before all that were met have answered. `pass_over`: who does not answer within
+//! # `counterparty_seconds` is passed over. Only for who knows that no disk was ever set back.
+//! silent_counterparties = "wait"
+//! # How long starting waits for them before it says so, in seconds.
 //! counterparty_seconds = 5
 //! # How often manifests are fetched again, in seconds: how long a revoked key is still believed.
 //! manifest_seconds = 60
@@ -96,6 +100,7 @@ use reqwest::Url;
 use self::check::Check;
 use self::file::File;
 use crate::error::GatewayError;
+use crate::exchange::Silent;
 use crate::proxy::Direction;
 use crate::stdio::Command;
 
@@ -154,6 +159,8 @@ pub struct Gateway {
     pub evidence_limit: Duration,
     /// How long starting waits for counterparties to say which of our records they hold.
     pub counterparty_limit: Duration,
+    /// What is done about counterparties that do not say it.
+    pub silent_counterparties: Silent,
     /// How often manifests are fetched again; a revocation takes effect within this time.
     pub manifest_interval: Duration,
     /// Web origins that may use the gateway, beside its own address.

@@ -12,10 +12,11 @@ use toml::Spanned;
 
 use super::file::{
     AgentTable, BudgetTable, Callers, ContractRule, File, GatewayTable, LogTable, ProtocolName,
-    ServerTable,
+    ServerTable, SilentRule,
 };
 use super::{Agent, Config, Gateway, Log, Protocol, Server, Upstream};
 use crate::error::GatewayError;
+use crate::exchange::Silent;
 use crate::proxy::Direction;
 use crate::stdio::Command;
 
@@ -113,6 +114,10 @@ impl Check<'_> {
             counterparty_limit: self.value(table.counterparty_seconds, |seconds| {
                 within(seconds, 0, 86_400).map(Duration::from_secs)
             })?,
+            silent_counterparties: match table.silent_counterparties {
+                SilentRule::Wait => Silent::Awaited,
+                SilentRule::PassOver => Silent::PassedOver,
+            },
             manifest_interval: self.value(table.manifest_seconds, |seconds| {
                 within(seconds, 1, 86_400).map(Duration::from_secs)
             })?,

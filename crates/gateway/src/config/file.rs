@@ -69,6 +69,7 @@ pub(super) struct GatewayTable {
     pub(super) call_seconds: Spanned<u64>,
     pub(super) evidence_seconds: Spanned<u64>,
     pub(super) counterparty_seconds: Spanned<u64>,
+    pub(super) silent_counterparties: SilentRule,
     pub(super) manifest_seconds: Spanned<u64>,
     pub(super) origins: Vec<Spanned<String>>,
 }
@@ -83,6 +84,7 @@ impl Default for GatewayTable {
             call_seconds: unwritten(600),
             evidence_seconds: unwritten(30),
             counterparty_seconds: unwritten(5),
+            silent_counterparties: SilentRule::default(),
             manifest_seconds: unwritten(60),
             origins: Vec::new(),
         }
@@ -117,6 +119,14 @@ pub(super) struct ServerTable {
     pub(super) operator: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) contract: ContractRule,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SilentRule {
+    #[default]
+    Wait,
+    PassOver,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -65,7 +65,9 @@ const fn next(blocked: &Blocked) -> &'static str {
             "see that the log in operator.toml is running and that `counterfoil operator register` \
              was run, then repeat the command"
         }
-        Blocked::CounterpartiesUnconfirmed(_) => "wait until they have been asked, then repeat it",
+        Blocked::CounterpartiesUnconfirmed(_) => {
+            "wait until they answer, or see `silent_counterparties` in operator.toml"
+        }
         Blocked::LogDisagrees(_) | Blocked::CounterpartyDisagrees(_) => {
             "the journal is older than its past and is not continued: begin a new stream with \
              `counterfoil operator rotate`"

@@ -20,16 +20,33 @@ use super::wire::{ChannelHeads, Head};
 
 /// Between two attempts to ask the same operator.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The same, once it has been silent for long.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// How many records of a retired stream are pushed at once.
 const RECORDS: usize = 128;
 
+/// What is done about a counterparty that does not say which of our records it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Silent {
+    /// It is waited for. Nothing is signed before: were the journal older than its past, that would
+    /// fork the stream.
+    #[default]
+    Awaited,
+    /// It is passed over after a while. The operator vouches for the journal itself.
+    PassedOver,
+}
+
 /// Asks everybody who may hold records of our stream. An operator with whom the journal has no
-/// channel is asked once; one with whom it has is asked until it answers, at most for `patience`.
-/// Whoever does not answer is passed over, and that is logged.
+/// channel is asked once; one with whom it has is asked until it answers, or for `patience` where
+/// silent ones are passed over.
 ///
 /// # Errors
 /// Why the stream is not continued.
-pub async fn ask_counterparties(enforcer: Enforcer, patience: Duration) -> Result<(), Blocked> {
+pub async fn ask_counterparties(
+    enforcer: Enforcer,
+    patience: Duration,
+    silent: Silent,
+) -> Result<(), Blocked> {
     let met: Vec<OperatorName> = enforcer
         .sent_heads()
         .into_iter()
@@ -52,7 +69,7 @@ pub async fn ask_counterparties(enforcer: Enforcer, patience: Duration) -> Resul
     let mut asking = JoinSet::new();
     for name in names {
         let persist = met.contains(&name);
-        asking.spawn(ask(enforcer.clone(), name, persist, until));
+        asking.spawn(ask(enforcer.clone(), name, persist, until, silent));
     }
     while let Some(asked) = asking.join_next().await {
         asked.map_err(|error| Blocked::Failed(error.to_string()))??;
@@ -65,9 +82,18 @@ async fn ask(
     counterparty: OperatorName,
     persist: bool,
     until: Instant,
+    silent: Silent,
 ) -> Result<(), Blocked> {
+    let mut warned = false;
+    let operators = enforcer.operators();
+    if operators.exchange(&counterparty).is_none() && operators.names().contains(&counterparty) {
+        if persist {
+            tracing::warn!(%counterparty, "it has no exchange API and cannot be asked");
+        }
+        return Ok(());
+    }
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(Instant::now()).max(PAUSE);
         let why = match timeout(left, heads(&enforcer, &counterparty)).await {
             Ok(Ok((client, heads))) => {
                 compare(&enforcer, &counterparty, &heads)?;
@@ -77,16 +103,31 @@ async fn ask(
             Ok(Err(why)) => why,
             Err(_) => "it does not answer".to_owned(),
         };
-        if !persist || Instant::now() + PAUSE >= until {
-            if persist {
-                tracing::warn!(
-                    %counterparty,
-                    "which of our records it holds is not known, it is passed over: {why}"
-                );
-            }
+        if !persist {
             return Ok(());
         }
-        sleep(PAUSE).await;
+        if Instant::now() + PAUSE < until {
+            sleep(PAUSE).await;
+            continue;
+        }
+        if silent == Silent::PassedOver {
+            tracing::warn!(
+                %counterparty,
+                "which of our records it holds is not known, it is passed over: {why}"
+            );
+            return Ok(());
+        }
+        if !warned {
+            tracing::warn!(
+                %counterparty,
+                "nothing is signed before it says which of our records it holds: {why}"
+            );
+            warned = true;
+        }
+        enforcer.set_blocked(Some(Blocked::CounterpartiesUnconfirmed(format!(
+            "{counterparty} does not say which of our records it holds: {why}"
+        ))));
+        sleep(LONG_PAUSE).await;
     }
 }
 

@@ -17,7 +17,7 @@ mod streams;
 mod wire;
 
 pub use self::client::{ExchangeClient, Signer};
-pub use self::confirm::ask_counterparties;
+pub use self::confirm::{Silent, ask_counterparties};
 pub use self::contracts::{contract_file, deliver, fetch_terms};
 pub use self::errands::Errands;
 pub(crate) use self::errands::{PUSH_FROM, fetch, push, push_request};

@@ -78,14 +78,14 @@ struct Asked {
 
 /// Why a request goes no further, and whether that is to be recorded.
 struct Refused {
-    problem: Problem,
+    problem: Box<Problem>,
     code: &'static str,
 }
 
 impl Refused {
     fn new(status: u16, code: &'static str, reason: &str) -> Self {
         Self {
-            problem: Problem::refused(status, code, reason),
+            problem: Box::new(Problem::refused(status, code, reason)),
             code,
         }
     }
@@ -94,7 +94,7 @@ impl Refused {
 impl From<Turned> for Refused {
     fn from(turned: Turned) -> Self {
         Self {
-            problem: Problem::turned(turned),
+            problem: Box::new(Problem::turned(turned)),
             code: turned.code,
         }
     }
@@ -163,7 +163,7 @@ impl Api {
             Err(refused) => {
                 let recorded = self.gate.record_refusal(refused.code).await;
                 let problem = match recorded {
-                    Ok(()) => refused.problem,
+                    Ok(()) => *refused.problem,
                     Err(TooManyRefusals) => Problem::turned(TooManyRefusals.into()),
                 };
                 problem.reply().to(&method).respond(None)

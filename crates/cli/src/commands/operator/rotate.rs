@@ -15,6 +15,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use counterfoil_durable::file::{self, Access};
@@ -38,6 +39,9 @@ use crate::commands::init::new_key;
 use crate::home::{HomeArgument, config, trust};
 use crate::manifests;
 use crate::refresh::Refresh;
+
+/// What an answer that is under way may take longer than the time for asking.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Replace the key of this enforcer, or the root key, by a new one.
 ///
@@ -315,8 +319,16 @@ impl Rotation {
             }
             None => None,
         };
-        ask_counterparties(enforcer.clone(), config.gateway.counterparty_limit)
+        // Who is silent here leaves the stream without an end: the new one does not need it.
+        let limit = config.gateway.counterparty_limit;
+        let silent = config.gateway.silent_counterparties;
+        let asking = ask_counterparties(enforcer.clone(), limit, silent);
+        tokio::time::timeout(limit + ANSWER_LIMIT, asking)
             .await
+            .unwrap_or_else(|_| {
+                let detail = "not all have answered".to_owned();
+                Err(Blocked::CounterpartiesUnconfirmed(detail))
+            })
             .map_err(EnforcerError::Blocked)?;
         let (ending, successor) = (enforcer.clone(), self.new.public().thumbprint());
         let sealed = tokio::task::spawn_blocking(move || {
