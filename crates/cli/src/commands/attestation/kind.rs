@@ -51,7 +51,7 @@ fn cycles_evidence(document: &Value) -> Result<String, Problem> {
     let artifact = document["artifact_type"].as_str().unwrap_or_default();
     let complete = ["evidence_id", "signature", "signer_did"]
         .iter()
-        .all(|member| document[*member].is_string());
+        .all(|member| document.get(member).is_some_and(Value::is_string));
     match version {
         Some(version) if complete && document["payload"][artifact].is_object() => {
             Ok(version.to_owned())

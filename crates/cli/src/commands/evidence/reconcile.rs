@@ -237,7 +237,7 @@ impl Told {
     }
 }
 
-const fn name<'a>(side: Side, names: [&'a OperatorName; 2]) -> &'a OperatorName {
+const fn name(side: Side, names: [&OperatorName; 2]) -> &OperatorName {
     let [ours, theirs] = names;
     match side {
         Side::Ours => ours,
