@@ -12,7 +12,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::binaries::{command, counterfoil, said, source, third_party};
+use crate::binaries::{command, counterfoil, run, said, source, third_party};
 use crate::world::World;
 
 /// Makes some receipts and returns their paths.
@@ -83,6 +83,31 @@ fn receipts_verify_without_a_network() {
     for receipt in said.json["receipts"].as_array().unwrap() {
         assert_eq!(receipt["level"], "witnessed");
         assert_eq!(receipt["time_within_bounds"], true);
+    }
+}
+
+/// Nobody's clock can be set wrong here, so these receipts are those of the vectors.
+#[test]
+fn a_time_outside_the_bounds_of_the_log_is_reported() {
+    let vectors = source("../test-vectors");
+    let body = |name: &str| {
+        let vector = fs::read(vectors.join(format!("{name}.vector"))).unwrap();
+        let head = vector.windows(2).position(|two| two == b"\n\n").unwrap();
+        vector[head + 2..].to_vec()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("trust"), body("trust/both-witnesses")).unwrap();
+    for name in ["time-before-bounds", "time-after-bounds"] {
+        let file = directory.path().join("it.receipt");
+        fs::write(file, body(&format!("receipt/{name}"))).unwrap();
+        let arguments = ["verify", "it.receipt", "--trust", "trust"];
+        let said = run(directory.path(), &arguments);
+        assert_eq!(said.code, Some(0), "{name}: {:#}", said.json);
+        let receipt = &said.json["receipts"][0];
+        assert_eq!(receipt["time_within_bounds"], false, "{name}");
+        let mut shown = command(directory.path(), &arguments);
+        let shown = String::from_utf8(shown.output().unwrap().stdout).unwrap();
+        assert!(shown.contains("OUTSIDE the bounds"), "{shown}");
     }
 }
 
