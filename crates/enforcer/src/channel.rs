@@ -193,11 +193,10 @@ impl Channel {
                 self.asked.insert(id);
             }
             Body::Decision(decision) => {
-                if let Some(request) = decision.request.map(|request| request.id)
-                    && !self.deciding.remove(&request)
-                    && !self.undecided.remove(&request)
+                if let Some(request) = decision.request
+                    && !self.decided(request.id)
                 {
-                    self.decided_early.insert(request);
+                    self.decided_early.insert(request.id);
                 }
             }
             Body::Outcome(outcome) => self.settle(sequence, outcome),
@@ -208,6 +207,13 @@ impl Channel {
             }
             Body::Control(_) => {}
         }
+    }
+
+    /// Notes that a request has been decided. Says whether it is known here.
+    pub(crate) fn decided(&mut self, request: RecordId) -> bool {
+        self.deciding.remove(&request)
+            || self.undecided.remove(&request)
+            || self.decided_early.contains(&request)
     }
 
     /// Notes our outcome of a call.

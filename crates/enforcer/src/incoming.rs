@@ -297,7 +297,7 @@ impl Incoming {
                 came: None,
             });
         };
-        let first_time = core.stream().channel(&counterparty).claim(asked);
+        let first_time = core.stream().claim(&counterparty, asked);
         let refusal = match joined {
             Err(refusal) => Some(refusal),
             Ok(()) if !first_time => Some(Refusal::new(

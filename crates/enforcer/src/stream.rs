@@ -3,7 +3,7 @@
 //! Appending a record fixes its bytes and its place in the committer's queue, in one step under
 //! the lock. Signing it happens after the lock is gone, so that one enforcer signs on all cores.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use counterfoil_durable::committer::{Committer, Ticket};
@@ -11,7 +11,7 @@ use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::{Sequence, UnixMillis};
 use counterfoil_protocol::record::{
-    Beacon, Body, Event, PreparedRecord, Record, Reservation, Verdict,
+    Acknowledgement, Beacon, Body, Event, PreparedRecord, Record, Reservation, Verdict,
 };
 
 use crate::channel::Channel;
@@ -31,6 +31,9 @@ pub(crate) struct Stream {
     pub(crate) channels: BTreeMap<OperatorName, Channel>,
     pub(crate) ledger: Ledger,
     pub(crate) contracts: Contracts,
+    /// Requests that a decision outside of any channel is about, and that are in none yet. Such a
+    /// decision does not say whose channel that will be.
+    decided_apart: HashSet<RecordId>,
     /// Allowed calls without an outcome.
     pub(crate) open: HashMap<RecordId, OpenCall>,
     /// The first record that is in no sealed batch.
@@ -84,6 +87,7 @@ impl Stream {
             channels: BTreeMap::new(),
             ledger,
             contracts: Contracts::default(),
+            decided_apart: HashSet::new(),
             open: HashMap::new(),
             unsealed: Sequence::new(0),
             unlogged: Sequence::new(0),
@@ -96,7 +100,7 @@ impl Stream {
     }
 
     /// An empty stream that takes over from this one: its balances, what was received in its
-    /// channels, the contracts, and the calls that have no outcome in it.
+    /// channels and decided, the contracts, and the calls that have no outcome in it.
     pub(crate) fn succeeded(self) -> Self {
         let channels = self.channels.into_iter();
         Self {
@@ -105,6 +109,7 @@ impl Stream {
                 .collect(),
             open: self.open,
             contracts: self.contracts,
+            decided_apart: self.decided_apart,
             ..Self::new(self.ledger)
         }
     }
@@ -198,6 +203,13 @@ impl Stream {
             let counterparty = link.counterparty.clone();
             self.channel(&counterparty)
                 .advance(id, &record.body, Arc::clone(slot));
+        } else if let Body::Decision(decision) = &record.body
+            && let Some(request) = decision.request
+        {
+            let mut channels = self.channels.values_mut();
+            if !channels.any(|channel| channel.decided(request.id)) {
+                self.decided_apart.insert(request.id);
+            }
         }
         if matches!(&record.body, Body::Control(Event::StreamClosed { .. })) {
             self.ended = true;
@@ -225,6 +237,11 @@ impl Stream {
 }
 
 impl Stream {
+    /// Claims a request for a decision: see [`Channel::claim`].
+    pub(crate) fn claim(&mut self, counterparty: &OperatorName, request: Acknowledgement) -> bool {
+        !self.decided_apart.contains(&request.id) && self.channel(counterparty).claim(request)
+    }
+
     /// Takes in what a record of the counterparty's, which continues its channel, says beside
     /// continuing it. `arrived` is when it came, by our clock.
     pub(crate) fn note_received(
@@ -235,6 +252,9 @@ impl Stream {
         record: &Record,
         arrived: UnixMillis,
     ) {
+        if self.decided_apart.remove(&id) {
+            self.channel(counterparty).decided(id);
+        }
         if let Body::Channel(control) = &record.body {
             let said = Said::of(id, stream, record.sequence, control, record.time, arrived);
             self.contracts

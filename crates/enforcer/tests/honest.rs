@@ -21,11 +21,11 @@ use counterfoil_enforcer::publish::{LoggedStream, compare_with_log};
 use counterfoil_enforcer::seal::Sealer;
 use counterfoil_enforcer::{Completion, Decided, Enforcer, Permit};
 use counterfoil_protocol::commitment::UnverifiedCommitment;
-use counterfoil_protocol::digest::{CommitmentDigest, KeyThumbprint};
+use counterfoil_protocol::digest::{CommitmentDigest, KeyThumbprint, RecordId};
 use counterfoil_protocol::fault::{Detector, Finding, as_request};
 use counterfoil_protocol::keys::PublicKey;
 use counterfoil_protocol::numbers::{BatchNumber, Sequence};
-use counterfoil_protocol::record::{OutcomeStatus, UnverifiedRecord};
+use counterfoil_protocol::record::{Body, OutcomeStatus, UnverifiedRecord};
 use counterfoil_tlog::tree::leaf_hash;
 use support::home::Home;
 use support::{NOW, World, call, name};
@@ -36,6 +36,8 @@ const PARAMETERS: &[u8] = br#"{"name":"read","arguments":{}}"#;
 const RESULT: &[u8] = br#"{"content":[]}"#;
 const SEEDS: u64 = 24;
 const ACTS: usize = 40;
+/// How many records of ours may wait in a channel. Spec: mcp §4.2.
+const CROWD: usize = 384;
 
 /// Numbers that a seed gives. Nothing depends on their quality.
 struct Dice(u64);
@@ -72,6 +74,8 @@ struct Run {
     clock: u64,
     trail: Vec<String>,
     rotations: [u32; 2],
+    /// How often acme decided outside of the channel, because too much waited in it.
+    crowded: u32,
 }
 
 impl Run {
@@ -93,11 +97,12 @@ impl Run {
             clock: NOW,
             trail: Vec::new(),
             rotations: [0; 2],
+            crowded: 0,
         }
     }
 
     fn act(&mut self, dice: &mut Dice) {
-        let act = dice.throw(16);
+        let act = dice.throw(18);
         self.trail.push(format!("{act}"));
         match act {
             0 | 1 => self.ask(dice),
@@ -112,7 +117,9 @@ impl Run {
             12 => self.rotate_in_order(),
             13 => self.back_up(),
             14 => self.restore(dice, false),
-            _ => self.restore(dice, true),
+            15 => self.restore(dice, true),
+            16 => self.crowd(),
+            _ => self.repeat_after_crash(dice),
         }
     }
 
@@ -193,7 +200,11 @@ impl Run {
                 None
             }
             Decided::Allowed(permit) => permit.complete(succeeded()).unwrap().wait().unwrap(),
-            Decided::Denied(denial) => denial.envelope,
+            Decided::Denied(denial) => {
+                let crowded = denial.reason.as_str() == "channel_unacknowledged";
+                self.crowded += u32::from(crowded);
+                denial.envelope
+            }
         };
         let answer = answer.filter(|_| dice.throw(4) != 0);
         self.sent.extend(answer.clone());
@@ -211,6 +222,61 @@ impl Run {
             let index = dice.throw(self.sent.len() as u64) as usize;
             // It may come out of order, or be of a stream that globex has heard the end of.
             let _ = self.globex.ingest(&self.sent[index]);
+        }
+    }
+
+    /// Acme asks until no more may wait; nothing of it arrives.
+    fn crowd(&mut self) {
+        let globex = name(GLOBEX);
+        let party = Party::Outgoing {
+            agent: "bot".parse().unwrap(),
+            counterparty: &globex,
+        };
+        let asked = call("read", PARAMETERS);
+        while self.acme().waiting(&globex) <= CROWD {
+            let asking = (0..64).map_while(|_| self.acme().authorize(&asked, &party).ok());
+            let asking: Vec<_> = asking.collect();
+            if asking.is_empty() {
+                return;
+            }
+            for pending in asking {
+                drop(pending.wait().unwrap());
+            }
+        }
+    }
+
+    /// Globex asks acme, and has no answer.
+    fn ask_acme(&mut self) -> Envelope {
+        let envelope = support::ask_operator(&self.globex, ACME, "read", PARAMETERS)
+            .request_envelope()
+            .unwrap();
+        self.asked.push(envelope.clone());
+        envelope
+    }
+
+    /// Why acme denies what comes, and which request its decision names.
+    fn deny(&self, envelope: &Envelope) -> (String, Option<RecordId>) {
+        let decided = support::hear(self.acme(), "read", PARAMETERS, envelope);
+        let denial = support::denied(decided);
+        let reader = JournalReader::open(&self.home.journal()).unwrap();
+        let records = reader.records(Sequence::new(0), 100_000).unwrap();
+        let record = records
+            .iter()
+            .map(|(_, bytes)| UnverifiedRecord::parse(bytes).unwrap())
+            .find(|record| record.id() == denial.record)
+            .unwrap();
+        let Body::Decision(decision) = &record.unverified_content().body else {
+            panic!("{record:?}");
+        };
+        let about = decision.request.map(|request| request.id);
+        (denial.reason.as_str().to_owned(), about)
+    }
+
+    /// What globex asked last comes again after acme's process was killed.
+    fn repeat_after_crash(&mut self, dice: &mut Dice) {
+        self.crash();
+        if let Some(envelope) = self.asked.last().cloned() {
+            self.hear(dice, &envelope);
         }
     }
 
@@ -454,6 +520,7 @@ fn succeeded() -> Completion<'static> {
 #[test]
 fn whatever_happens_to_an_honest_operator_it_is_not_convicted() {
     let mut rotations = [0; 2];
+    let mut crowded = 0;
     for seed in 1..=SEEDS {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut run = Run::new();
@@ -464,9 +531,42 @@ fn whatever_happens_to_an_honest_operator_it_is_not_convicted() {
         run.check(seed);
         rotations[0] += run.rotations[0];
         rotations[1] += run.rotations[1];
+        crowded += run.crowded;
     }
     // The test has tried what it is about.
     assert!(rotations.iter().all(|count| *count >= 8), "{rotations:?}");
+    assert!(crowded >= 8, "{crowded}");
+}
+
+/// A request that was denied because too much waits is decided: it is not decided again after a
+/// crash or a rotation, whether or not it could be taken in.
+#[test]
+fn a_request_denied_outside_of_the_channel_is_not_decided_again() {
+    for taken_in in [true, false] {
+        let mut run = Run::new();
+        run.crowd();
+        run.ask_acme();
+        let whole = run.ask_acme();
+        let mut envelope = whole.clone();
+        if !taken_in {
+            envelope.records.drain(..envelope.records.len() - 1);
+        }
+        let request = UnverifiedRecord::parse(envelope.records.last().unwrap());
+        let request = request.unwrap().id();
+        let (reason, about) = run.deny(&envelope);
+        assert_eq!(reason, "channel_unacknowledged");
+        assert_eq!(about, Some(request));
+        for interrupt in [Run::restart, Run::crash, Run::rotate_in_order] {
+            interrupt(&mut run);
+            assert_eq!(run.deny(&envelope).1, None);
+        }
+        // It was not crowded any more, and no better for what was missing.
+        assert_eq!(run.deny(&whole), ("request_replayed".to_owned(), None));
+        run.crash();
+        assert_eq!(run.deny(&whole), ("request_replayed".to_owned(), None));
+        run.seal();
+        run.check(0);
+    }
 }
 
 /// The same evidence convicts one that goes on with a restored journal: the test above can fail.

@@ -217,13 +217,17 @@ pub fn denied(decided: Decided) -> Denial {
 }
 
 pub fn ask(acme: &Enforcer, tool: &str, parameters: &[u8]) -> Permit {
-    let globex = name("globex.example");
+    ask_operator(acme, "globex.example", tool, parameters)
+}
+
+pub fn ask_operator(from: &Enforcer, to: &str, tool: &str, parameters: &[u8]) -> Permit {
+    let counterparty = name(to);
     let party = Party::Outgoing {
         agent: "bot".parse().unwrap(),
-        counterparty: &globex,
+        counterparty: &counterparty,
     };
     allowed(
-        acme.authorize(&call(tool, parameters), &party)
+        from.authorize(&call(tool, parameters), &party)
             .unwrap()
             .wait()
             .unwrap(),
