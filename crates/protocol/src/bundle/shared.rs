@@ -15,7 +15,7 @@ use crate::multiproof::PartialTree;
 use crate::numbers::{Sequence, UnixSeconds};
 use crate::record::UnverifiedRecord;
 use crate::verify::LogPosition;
-use crate::verify::checks::{listed_key, manifests_in_log};
+use crate::verify::checks::{listed_key, manifests_in_log, not_revoked};
 
 /// The operator of a bundle, its manifests a chain from a trusted root key.
 #[derive(Debug)]
@@ -92,11 +92,7 @@ pub(super) fn share(
         }
     }
     match &logged {
-        None => {
-            // Without a log there is no position to judge by: any revocation counts.
-            let newest = operator.manifests.last().map(VerifiedManifest::manifest);
-            newest.map_or(Ok(()), |manifest| manifest.enforcer(kid).map(|_| ()))?;
-        }
+        None => not_revoked(&operator.manifests, kid)?,
         Some(logged) => {
             shared.keys_known_to = Some(manifests(operator, kid, logged, log)?);
             shared.not_after = logged.not_after;

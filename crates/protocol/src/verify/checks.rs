@@ -74,6 +74,21 @@ pub(crate) fn listed_key<'a>(
         })
 }
 
+/// Checks that no manifest revokes a key: what is not logged has no place to judge by, so that any
+/// revocation counts. A key that was only left out keeps the worth of what it signed.
+pub(crate) fn not_revoked(
+    manifests: &[VerifiedManifest],
+    kid: KeyThumbprint,
+) -> Result<(), Failure> {
+    match manifests.last().map(VerifiedManifest::manifest) {
+        Some(newest) if newest.revoked.contains(&kid) => Err(Failure::new(
+            FailureCode::KeyRevoked,
+            format!("{} has revoked key {kid}", newest.operator),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that each disclosure hashes to what the record holds, and that what should be a name is
 /// one.
 pub(crate) fn check_disclosures(

@@ -6,7 +6,7 @@ use counterfoil_tlog::tlog_proof::TlogProof;
 use counterfoil_tlog::tree::Hash;
 
 use super::checks::{
-    check_disclosures, check_log_proof, listed_key, manifest_chain, manifests_in_log,
+    check_disclosures, check_log_proof, listed_key, manifest_chain, manifests_in_log, not_revoked,
     policy_failure,
 };
 use super::report::{Facts, Report, StepName};
@@ -247,10 +247,8 @@ pub(super) fn manifest_log(
 ) -> Result<(), Failure> {
     report.begin(StepName::ManifestLog);
     let Some(logged) = logged else {
-        // Without a log there is no position to judge by: any revocation counts.
-        let newest = manifests.last().map(VerifiedManifest::manifest);
-        newest.map_or(Ok(()), |manifest| manifest.enforcer(kid).map(|_| ()))?;
-        report.absent("not logged: the key's state is the newest manifest's");
+        not_revoked(manifests, kid)?;
+        report.absent("not logged: the newest manifest shown does not revoke the key");
         return Ok(());
     };
     let known_to = manifests_in_log(&receipt.manifests, manifests, kid, logged, |part, proof| {

@@ -42,6 +42,13 @@ pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
     let globex = globex(world, |_| true)?;
     let acme = acme(world)?;
     let unsealed = unsealed(world)?;
+    let retired = Draft {
+        header: Header {
+            manifests: world.acme_retired()?,
+            ..unsealed.header.clone()
+        },
+        ..unsealed.clone()
+    };
     let channel = Draft {
         header: Header {
             counterparty: Some(world.acme.name.clone()),
@@ -85,6 +92,13 @@ pub(super) fn cases(world: &World) -> Result<Vec<Case>> {
             5,
             "records that no batch has sealed",
             &unsealed,
+        ),
+        (
+            "acme-unsealed-retired",
+            "signed",
+            5,
+            "the same after version 2 left the key out and did not revoke it",
+            &retired,
         ),
     ] {
         cases.push(

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use counterfoil_protocol::digest::ManifestDigest;
 use counterfoil_protocol::disclosure::Disclosure;
 use counterfoil_protocol::keys::{PublicKey, SigningKey};
-use counterfoil_protocol::manifest::Manifest;
+use counterfoil_protocol::manifest::{Manifest, UnverifiedManifest};
 use counterfoil_protocol::numbers::{ManifestVersion, UnixMillis};
 use counterfoil_protocol::receipt::{LoggedManifest, Receipt};
 use counterfoil_protocol::trust::operator_vkey;
@@ -236,6 +236,28 @@ impl World {
             manifest: object.bytes.clone(),
             log_proof: Some(self.proof(object.index, checkpoint)?),
         })
+    }
+
+    /// Acme's first manifest and another second one, which leaves out the keys that the first lists
+    /// and revokes none. Neither is logged.
+    ///
+    /// # Errors
+    /// When the first is no manifest.
+    pub fn acme_retired(&self) -> Result<Vec<LoggedManifest>> {
+        let first = &self.acme_manifests.first().context("no manifest")?.bytes;
+        let content = UnverifiedManifest::parse(first)?.verify_first(|_| true)?;
+        let second = Manifest {
+            version: ManifestVersion::new(2),
+            previous: Some(ManifestDigest::of(first)),
+            enforcers: vec![self.acme.next_enforcer.public().clone()],
+            ..content.manifest().clone()
+        };
+        let manifests = [first.clone(), second.sign(&self.acme.root)];
+        let unlogged = manifests.map(|manifest| LoggedManifest {
+            manifest,
+            log_proof: None,
+        });
+        Ok(unlogged.into())
     }
 
     /// The bytes of the tlog-proof of an entry.

@@ -134,6 +134,24 @@ pub(super) fn keys_over_time(world: &World) -> Result<Vec<Case>> {
         )
         .replacing("require", "committed"),
     );
+    let retired = Receipt {
+        manifests: world.acme_retired()?,
+        log_proof: None,
+        beacon: None,
+        ..world.acme_receipt(REQUEST)?
+    };
+    cases.push(good(
+        "retired-not-logged",
+        "version 2 leaves the key out and does not revoke it: what it signed keeps its worth",
+        &retired,
+        BOTH,
+        &Expected {
+            level: "committed",
+            not_before: None,
+            not_after: None,
+            keys_known_to: None,
+        },
+    ));
     let unaware = Receipt {
         manifests: manifests(2, eight)?,
         ..late
