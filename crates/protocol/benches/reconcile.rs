@@ -15,7 +15,7 @@ mod support;
 use std::time::Instant;
 
 use counterfoil_protocol::reconcile::{Class, Options, Reconciler, Side};
-use support::conversation::{Conversation, Kids, Said, add, name};
+use support::conversation::{Conversation, Said, add, name};
 
 const CALLS: usize = 100_000;
 
@@ -31,7 +31,6 @@ fn main() {
             conversation.call(asking)
         })
         .collect();
-    let kids = Kids::new(&conversation);
     // One in a hundred calls lacks a record.
     let dropped = |at: usize| at % 400 == 399 - (at / 400 % 4);
 
@@ -41,7 +40,7 @@ fn main() {
         let begun = Instant::now();
         for (at, said) in said.iter().enumerate() {
             if !dropped(at) {
-                add(&mut reconciler, said.signer, said, &kids);
+                add(&mut reconciler, said.signer, said);
             }
         }
         let taken = begun.elapsed();

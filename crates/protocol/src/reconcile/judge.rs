@@ -1,10 +1,10 @@
 //! Whether the records of one call agree. Spec: reconciliation §4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::calls::{CallRecords, status};
 use super::collect::Reconciler;
-use super::kept::{Asked, Judged, What};
+use super::kept::{Asked, Judged, Kept, What};
 use super::line::{Class, Finding, Line, Role, Side, Subject};
 use super::words::{list, shown};
 use crate::digest::RecordId;
@@ -38,6 +38,17 @@ impl Findings {
             class: Class::Contradicting,
             side: Some(side),
             fault: Some(kind),
+            text,
+        });
+    }
+
+    /// What a side said twice. It is a fault of it where one stream of it did: its streams know
+    /// nothing of each other.
+    fn twice(&mut self, fault: Option<FaultKind>, side: Side, text: String) {
+        self.0.push(Finding {
+            class: Class::Contradicting,
+            side: Some(side),
+            fault,
             text,
         });
     }
@@ -165,7 +176,8 @@ impl Reconciler {
                 self.name(asked),
                 call.decisions.len()
             );
-            found.fault(FaultKind::DecidedTwice, asked, text);
+            let kind = of_one_stream(&call.decisions, |_| Some(call.id));
+            found.twice(kind.then_some(FaultKind::DecidedTwice), asked, text);
         }
         for decision in &call.decisions {
             let What::Decision {
@@ -207,7 +219,11 @@ impl Reconciler {
         ] {
             if outcomes.len() > 1 {
                 let text = format!("{} gave it {} outcomes", self.name(side), outcomes.len());
-                found.fault(FaultKind::SettledTwice, side, text);
+                let kind = of_one_stream(outcomes, |kept| match kept.what {
+                    What::Outcome { of, .. } => Some(of),
+                    _ => None,
+                });
+                found.twice(kind.then_some(FaultKind::SettledTwice), side, text);
             }
         }
         let there = status(&call.asked_outcomes);
@@ -344,6 +360,14 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// Whether two of the records are of one stream, and about the same.
+fn of_one_stream(records: &[&Kept], about: impl Fn(&Kept) -> Option<RecordId>) -> bool {
+    let mut seen = BTreeSet::new();
+    records
+        .iter()
+        .any(|kept| !seen.insert((kept.kid, about(kept))))
 }
 
 /// What an allowing decision may not change. The tier is each side's own.

@@ -8,7 +8,7 @@ use counterfoil_protocol::reconcile::{Class, Line, Options, Reconciler, Side, Su
 use counterfoil_protocol::record::{Body, ChannelControl, ChannelEvent, Event};
 
 use super::reconcile;
-use super::support::conversation::{Conversation, Kids, Said, add, name};
+use super::support::conversation::{Conversation, Said, add, name};
 use super::support::digest;
 
 fn calls(count: usize) -> (Conversation, Vec<Said>) {
@@ -26,10 +26,10 @@ fn beside(lines: &[Line]) -> Vec<&Line> {
 
 #[test]
 fn gaps_of_both_sides_are_found() {
-    let (conversation, mut said) = calls(6);
+    let (_, mut said) = calls(6);
     // Calls 2 and 3 are gone on both sides; nothing points to them but the numbers.
     said.drain(8..16);
-    let (lines, _) = reconcile(&conversation, &said, Options::default());
+    let (lines, _) = reconcile(&said, Options::default());
     let gaps = beside(&lines);
     assert_eq!(gaps.len(), 2);
     for (gap, (class, name)) in gaps.iter().zip([
@@ -52,21 +52,21 @@ fn gaps_of_both_sides_are_found() {
 
 #[test]
 fn the_beginning_and_the_acknowledged_end_count_too() {
-    let (conversation, said) = calls(3);
-    let (lines, _) = reconcile(&conversation, &said[4..], Options::default());
+    let (_, said) = calls(3);
+    let (lines, _) = reconcile(&said[4..], Options::default());
     assert_eq!(beside(&lines).len(), 2);
     // With a period the channel may begin anywhere.
     let options = Options {
         from: Some(UnixMillis::new(0)),
         ..Options::default()
     };
-    let (lines, _) = reconcile(&conversation, &said[4..], options);
+    let (lines, _) = reconcile(&said[4..], options);
     assert!(beside(&lines).is_empty());
 
     // Their last record is gone, and ours acknowledge it.
     let mut short = said.clone();
     short.remove(10);
-    let (lines, _) = reconcile(&conversation, &short, Options::default());
+    let (lines, _) = reconcile(&short, Options::default());
     let gaps = beside(&lines);
     assert_eq!(gaps.len(), 1);
     assert_eq!(gaps[0].class, Class::MissingThere);
@@ -82,7 +82,7 @@ fn the_beginning_and_the_acknowledged_end_count_too() {
         .filter(|said| said.signer == Side::Ours)
         .cloned()
         .collect();
-    let (lines, _) = reconcile(&conversation, &ours, Options::default());
+    let (lines, _) = reconcile(&ours, Options::default());
     let gaps = beside(&lines);
     assert_eq!(gaps.len(), 1);
     assert!(
@@ -94,14 +94,14 @@ fn the_beginning_and_the_acknowledged_end_count_too() {
 
 #[test]
 fn forks_are_found() {
-    let (conversation, said) = calls(2);
+    let (_, said) = calls(2);
     let fork = |change: fn(&mut Said)| {
         let mut twin = said[5].clone();
         change(&mut twin);
         twin.id = RecordId::from_bytes([0xff; 32]);
         let mut said = said.clone();
         said.push(twin);
-        let (lines, _) = reconcile(&conversation, &said, Options::default());
+        let (lines, _) = reconcile(&said, Options::default());
         let beside = beside(&lines);
         assert_eq!(beside.len(), 1, "{beside:?}");
         assert_eq!(beside[0].class, Class::Contradicting);
@@ -115,12 +115,12 @@ fn forks_are_found() {
 
 #[test]
 fn an_acknowledgement_of_something_else_contradicts() {
-    let (conversation, mut said) = calls(2);
+    let (_, mut said) = calls(2);
     let Body::Request(request) = &mut said[4].record.body else {
         panic!("not a request");
     };
     request.channel.acknowledged.as_mut().unwrap().id = RecordId::from_bytes([3; 32]);
-    let (lines, _) = reconcile(&conversation, &said, Options::default());
+    let (lines, _) = reconcile(&said, Options::default());
     let beside = beside(&lines);
     assert_eq!(beside.len(), 1);
     assert_eq!(beside[0].class, Class::Contradicting);
@@ -147,7 +147,7 @@ fn control_records_are_looked_at_too() {
         ChannelEvent::ContractProposed { contract },
     );
     said.push(proposal.clone());
-    let (lines, totals) = reconcile(&conversation, &said, Options::default());
+    let (lines, totals) = reconcile(&said, Options::default());
     assert!(beside(&lines).is_empty() && totals.is_matched());
 
     said.push(propose(
@@ -157,7 +157,7 @@ fn control_records_are_looked_at_too() {
             reason: ReasonCode::literal("not_ours"),
         },
     ));
-    let (lines, _) = reconcile(&conversation, &said, Options::default());
+    let (lines, _) = reconcile(&said, Options::default());
     let found = beside(&lines);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].findings[0].fault, Some(FaultKind::OwnRecordDenied));
@@ -167,7 +167,7 @@ fn control_records_are_looked_at_too() {
     let mut held: Vec<(Side, Said)> = said.into_iter().map(|s| (s.signer, s)).collect();
     held.pop();
     held.push((Side::Ours, proposal));
-    let (lines, _) = super::reconcile_held(&conversation, &held, Options::default());
+    let (lines, _) = super::reconcile_held(&held, Options::default());
     let found = beside(&lines);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].class, Class::MissingThere);
@@ -184,18 +184,17 @@ fn what_concerns_others_is_passed_over() {
         }),
     );
     let (ours, theirs) = (name(Side::Ours), name(Side::Theirs));
-    let kids = Kids::new(&conversation);
     let mut reconciler = Reconciler::new(ours.clone(), theirs, Options::default());
-    assert!(!add(&mut reconciler, Side::Ours, &local, &kids));
+    assert!(!add(&mut reconciler, Side::Ours, &local));
     for said in &said {
-        assert!(add(&mut reconciler, said.signer, said, &kids));
+        assert!(add(&mut reconciler, said.signer, said));
     }
     assert!(reconciler.finish(|_| {}).is_matched());
 
     let elsewhere = "initech.example".parse().unwrap();
     let mut reconciler = Reconciler::new(ours, elsewhere, Options::default());
     for said in &said {
-        assert!(!add(&mut reconciler, said.signer, said, &kids));
+        assert!(!add(&mut reconciler, said.signer, said));
     }
     let totals = reconciler.finish(|_| {});
     assert_eq!(

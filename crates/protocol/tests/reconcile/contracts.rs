@@ -9,7 +9,7 @@ use counterfoil_protocol::reconcile::{Agreement, Class, Line, Options, Reconcile
 use counterfoil_protocol::record::{Body, OutcomeStatus, Verdict};
 use counterfoil_protocol::verify::Level;
 
-use super::support::conversation::{Conversation, Kids, Said, name};
+use super::support::conversation::{Conversation, Said, name};
 use super::support::{Log, START, action, digest};
 
 /// What ours may ask theirs for: refunds, with a level and perhaps a target.
@@ -46,16 +46,10 @@ fn terms(change: impl FnOnce(&mut Clauses)) -> Terms {
 fn line(terms: Terms, asking: Side, parameters: Option<&[u8]>) -> Line {
     let mut conversation = Conversation::default();
     let said = conversation.call(asking);
-    judged(&conversation, &said, "contract", terms, parameters)
+    judged(&said, "contract", terms, parameters)
 }
 
-fn judged(
-    conversation: &Conversation,
-    said: &[Said],
-    contract: &str,
-    terms: Terms,
-    parameters: Option<&[u8]>,
-) -> Line {
+fn judged(said: &[Said], contract: &str, terms: Terms, parameters: Option<&[u8]>) -> Line {
     let options = Options {
         contracts: vec![Agreement {
             digest: digest(contract),
@@ -64,7 +58,6 @@ fn judged(
         ..Options::default()
     };
     let mut reconciler = Reconciler::new(name(Side::Ours), name(Side::Theirs), options);
-    let kids = Kids::new(conversation);
     // At first without parameters, as the other side may show it.
     for parameters in [None, parameters] {
         for said in said {
@@ -73,7 +66,7 @@ fn judged(
             let seen = Seen {
                 id: said.id,
                 issuer: &issuer,
-                kid: kids.of(said.signer),
+                kid: said.kid,
                 record: &said.record,
                 level: said.level,
                 not_after: said.not_after,
@@ -163,13 +156,7 @@ fn too_little_evidence_is_outside() {
 fn no_contract_or_another_one_is_outside() {
     let mut conversation = Conversation::default();
     let said = conversation.call(Side::Ours);
-    let line = judged(
-        &conversation,
-        &said,
-        "another contract",
-        terms(|_| {}),
-        None,
-    );
+    let line = judged(&said, "another contract", terms(|_| {}), None);
     outside(&line, Side::Ours, "which is not given");
 
     let mut conversation = Conversation::default();
@@ -182,7 +169,7 @@ fn no_contract_or_another_one_is_outside() {
     let outcome = conversation.settle(Side::Ours, &request, refused, Some(decision.id));
     let said = [request, decision, outcome];
     // Asked and refused: the asking side went outside all the same.
-    let line = judged(&conversation, &said, "contract", terms(|_| {}), None);
+    let line = judged(&said, "contract", terms(|_| {}), None);
     outside(&line, Side::Ours, "under no contract");
 }
 
@@ -192,7 +179,7 @@ fn the_publish_delay_of_the_contract_counts() {
     let mut said = conversation.call(Side::Ours);
     let made = said[2].record.time.seconds().get();
     said[2].not_after = Some(counterfoil_protocol::numbers::UnixSeconds::new(made + 62));
-    let line = judged(&conversation, &said, "contract", terms(|_| {}), None);
+    let line = judged(&said, "contract", terms(|_| {}), None);
     assert_eq!(line.class, Class::Late);
     assert_eq!(line.findings[0].side, Some(Side::Theirs));
 }

@@ -15,7 +15,7 @@ use super::{reconcile, reconcile_held};
 fn one(make: impl FnOnce(&mut Conversation) -> Vec<Said>) -> Line {
     let mut conversation = Conversation::default();
     let said = make(&mut conversation);
-    let (mut lines, _) = reconcile(&conversation, &said, Options::default());
+    let (mut lines, _) = reconcile(&said, Options::default());
     lines.retain(|line| !matches!(line.subject, Subject::Gap { .. }));
     assert_eq!(lines.len(), 1, "{lines:?}");
     lines.remove(0)
@@ -164,7 +164,7 @@ fn a_record_that_only_the_receiver_shows_is_missing_at_its_signer() {
         (theirs, there),
         (ours, here),
     ];
-    let (lines, totals) = reconcile_held(&conversation, &held, Options::default());
+    let (lines, totals) = reconcile_held(&held, Options::default());
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0].class, Class::MissingThere);
     says(
@@ -179,7 +179,7 @@ fn a_record_that_only_the_receiver_shows_is_missing_at_its_signer() {
 #[test]
 fn contradictions_are_found_and_their_kind_is_named() {
     type Make = fn(&mut Conversation) -> Vec<Said>;
-    let cases: [(Option<FaultKind>, &str, Make); 10] = [
+    let cases: [(Option<FaultKind>, &str, Make); 13] = [
         (None, "acme.example shows that it failed", |c| {
             let request = c.request(Side::Ours);
             let decision = c.decide(&request, Verdict::Allow);
@@ -220,6 +220,27 @@ fn contradictions_are_found_and_their_kind_is_named() {
             let mut said: Vec<Said> = c.call(Side::Ours).into();
             let decision = said[1].clone();
             said.push(c.settle(Side::Theirs, &decision, OutcomeStatus::Succeeded, None));
+            said
+        }),
+        // Streams of one operator know nothing of each other: no honest one is accused.
+        (None, "decided it 2 times", |c| {
+            let mut said: Vec<Said> = c.call(Side::Ours).into();
+            c.change_stream(Side::Theirs);
+            said.push(c.decide(&said[0].clone(), Verdict::Allow));
+            said
+        }),
+        (None, "gave it 2 outcomes", |c| {
+            let mut said: Vec<Said> = c.call(Side::Ours).into();
+            let decision = said[1].clone();
+            c.change_stream(Side::Theirs);
+            said.push(c.settle(Side::Theirs, &decision, OutcomeStatus::Unknown, None));
+            said
+        }),
+        (Some(FaultKind::DecidedTwice), "decided it 3 times", |c| {
+            let mut said: Vec<Said> = c.call(Side::Ours).into();
+            c.change_stream(Side::Theirs);
+            said.push(c.decide(&said[0].clone(), Verdict::Allow));
+            said.push(c.decide(&said[0].clone(), Verdict::Deny));
             said
         }),
         (
@@ -283,7 +304,7 @@ fn an_outcome_that_follows_from_another_call_contradicts() {
     let succeeded = OutcomeStatus::Succeeded;
     let here = conversation.settle(Side::Ours, &request, succeeded, Some(o1.id));
     let said = [r1, d1, o1, a1, request, decision, there, here];
-    let (lines, _) = reconcile(&conversation, &said, Options::default());
+    let (lines, _) = reconcile(&said, Options::default());
     let classes: Vec<Class> = lines.iter().map(|line| line.class).collect();
     assert_eq!(classes, [Class::Matched, Class::Contradicting]);
     says(&lines[1], "follows from a record of another call");
@@ -322,7 +343,7 @@ fn late_is_what_witnesses_say() {
     let mut conversation = Conversation::default();
     let mut said: Vec<Said> = conversation.call(Side::Ours).into();
     said[1].not_after = Some(UnixSeconds::new(said[1].record.time.get() / 1000 + 7));
-    let run = |said: &[Said], options| reconcile(&conversation, said, options).0.remove(0);
+    let run = |said: &[Said], options| reconcile(said, options).0.remove(0);
     assert_eq!(run(&said, options(8000, None)).class, Class::Matched);
     let line = run(&said, options(6000, None));
     assert_eq!(line.class, Class::Late);
@@ -360,7 +381,7 @@ fn only_calls_of_the_period_count() {
         until: Some(begins[3]),
         ..Options::default()
     };
-    let (lines, totals) = reconcile(&conversation, &said, options);
+    let (lines, totals) = reconcile(&said, options);
     assert_eq!(lines.len(), 2);
     assert_eq!((totals.calls, totals.outside_period), (2, 3));
     assert!(totals.is_matched());

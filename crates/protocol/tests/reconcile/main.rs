@@ -17,26 +17,21 @@ mod examples;
 mod model;
 
 use counterfoil_protocol::reconcile::{Class, Line, Options, Reconciler, Side, Totals};
-use support::conversation::{Conversation, Kids, Said, add, name};
+use support::conversation::{Said, add, name};
 
 /// What comes of records each of which stands in its signer's evidence.
-fn reconcile(conversation: &Conversation, said: &[Said], options: Options) -> (Vec<Line>, Totals) {
+fn reconcile(said: &[Said], options: Options) -> (Vec<Line>, Totals) {
     let each: Vec<(Side, Said)> = said
         .iter()
         .map(|said| (said.signer, said.clone()))
         .collect();
-    reconcile_held(conversation, &each, options)
+    reconcile_held(&each, options)
 }
 
-fn reconcile_held(
-    conversation: &Conversation,
-    said: &[(Side, Said)],
-    options: Options,
-) -> (Vec<Line>, Totals) {
+fn reconcile_held(said: &[(Side, Said)], options: Options) -> (Vec<Line>, Totals) {
     let mut reconciler = Reconciler::new(name(Side::Ours), name(Side::Theirs), options);
-    let kids = Kids::new(conversation);
     for (holder, said) in said {
-        assert!(add(&mut reconciler, *holder, said, &kids));
+        assert!(add(&mut reconciler, *holder, said));
     }
     let mut lines = Vec::new();
     let totals = reconciler.finish(|line| lines.push(line));

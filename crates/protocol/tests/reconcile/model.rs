@@ -238,7 +238,7 @@ proptest! {
                 calls.insert(request, (plan, present));
             }
         }
-        let (lines, totals) = reconcile_held(&conversation, &held, Options::default());
+        let (lines, totals) = reconcile_held(&held, Options::default());
         prop_assert_eq!(totals.calls, calls.len() as u64);
         let mut gaps: BTreeMap<Side, BTreeSet<u64>> = BTreeMap::new();
         for line in &lines {
@@ -302,6 +302,6 @@ proptest! {
             })
             .map(|(said, _)| (said.signer, said))
             .collect();
-        let _ = reconcile_held(&conversation, &held, Options::default());
+        let _ = reconcile_held(&held, Options::default());
     }
 }

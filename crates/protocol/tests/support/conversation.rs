@@ -1,8 +1,6 @@
 //! A conversation of two operators, for tests and benchmarks of reconciliation. Nothing is signed:
 //! what is compared has been verified before.
 
-use std::collections::BTreeMap;
-
 use counterfoil_protocol::digest::{ContentDigest, KeyThumbprint, RecordId};
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::{ChannelSequence, Sequence, UnixMillis, UnixSeconds};
@@ -19,6 +17,7 @@ use super::{ACME, GLOBEX, START, decision, digest, outcome, request};
 pub struct Said {
     pub id: RecordId,
     pub signer: Side,
+    pub kid: KeyThumbprint,
     pub record: Record,
     pub level: Level,
     pub not_after: Option<UnixSeconds>,
@@ -100,10 +99,19 @@ impl Conversation {
         Said {
             id,
             signer: side,
+            kid: half.kid,
             record,
             level: Level::Witnessed,
             not_after: Some(UnixSeconds::new(self.now / 1000)),
         }
+    }
+
+    /// What a side says from now on is of another stream of it.
+    pub fn change_stream(&mut self, side: Side) {
+        let half = &mut self.halves[usize::from(side == Side::Theirs)];
+        half.kid = KeyThumbprint::from_bytes(*digest(&half.kid.to_string()).as_bytes());
+        half.sequence = 1;
+        half.channel = None;
     }
 
     pub fn request(&mut self, side: Side) -> Said {
@@ -156,10 +164,6 @@ impl Conversation {
         let here = self.settle(asking, &request, OutcomeStatus::Succeeded, Some(there.id));
         [request, decision, there, here]
     }
-
-    pub fn kid(&self, side: Side) -> KeyThumbprint {
-        self.half(side).kid
-    }
 }
 
 fn unique(now: u64, label: &str) -> ContentDigest {
@@ -167,32 +171,18 @@ fn unique(now: u64, label: &str) -> ContentDigest {
 }
 
 /// Adds a record to the evidence of a side.
-pub fn add(reconciler: &mut Reconciler, holder: Side, said: &Said, kids: &Kids) -> bool {
+pub fn add(reconciler: &mut Reconciler, holder: Side, said: &Said) -> bool {
     let issuer = name(said.signer);
     reconciler.add(
         holder,
         &Seen {
             id: said.id,
             issuer: &issuer,
-            kid: kids.of(said.signer),
+            kid: said.kid,
             record: &said.record,
             level: said.level,
             not_after: said.not_after,
             parameters: None,
         },
     )
-}
-
-/// The keys of both sides.
-pub struct Kids(BTreeMap<Side, KeyThumbprint>);
-
-impl Kids {
-    pub fn new(conversation: &Conversation) -> Self {
-        let sides = [Side::Ours, Side::Theirs];
-        Self(sides.map(|side| (side, conversation.kid(side))).into())
-    }
-
-    pub fn of(&self, side: Side) -> KeyThumbprint {
-        self.0[&side]
-    }
 }
