@@ -17,9 +17,6 @@ use super::signature::{self, BodyDigest, Covered, SignatureError};
 /// How long a request waits for newer manifests.
 const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many nonces are remembered; more requests in the window are refused.
-const MAX_NONCES: usize = 100_000;
-
 const DIGEST: SignatureError = SignatureError::Malformed("`Content-Digest`");
 
 impl Exchange {
@@ -97,7 +94,10 @@ impl Exchange {
                 "the signature does not verify".to_owned(),
             )
         })?;
-        self.spend(parameters.kid, parameters.nonce, parameters.created, now)?;
+        let until = parameters.created.saturating_add(self.freshness.as_secs());
+        let nonce = (parameters.kid, parameters.nonce);
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        nonces.spend(&operator, nonce, until, now)?;
         Ok((operator, body))
     }
 
@@ -136,35 +136,6 @@ impl Exchange {
         let unknown = self.signer(kid).is_err_and(|why| why.code == "key_unknown");
         if unknown {
             self.enforcer.operators().renewed(RENEWAL_PATIENCE).await;
-        }
-    }
-
-    /// Remembers a nonce for as long as a request with it could be fresh.
-    fn spend(
-        &self,
-        kid: KeyThumbprint,
-        nonce: String,
-        created: u64,
-        now: u64,
-    ) -> Result<(), Refusal> {
-        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        if nonces.len() >= MAX_NONCES {
-            nonces.retain(|_, until| *until >= now);
-        }
-        if nonces.len() >= MAX_NONCES {
-            return Err(Refusal::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_requests",
-                "too many requests in a short time".to_owned(),
-            ));
-        }
-        let until = created.saturating_add(self.freshness.as_secs());
-        match nonces.insert((kid, nonce), until) {
-            None => Ok(()),
-            Some(_) => Err(Refusal::unauthorized(
-                "request_replayed",
-                "a request with this nonce has been answered".to_owned(),
-            )),
         }
     }
 }

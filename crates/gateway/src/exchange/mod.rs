@@ -9,6 +9,7 @@ mod confirm;
 mod contracts;
 mod errands;
 mod index;
+mod nonces;
 mod pushed;
 mod refusal;
 mod server;

@@ -23,6 +23,7 @@ use counterfoil_protocol::record::UnverifiedRecord;
 use serde::Serialize;
 
 use super::index::ChannelIndex;
+use super::nonces::Nonces;
 use super::pushed::Pushed;
 use super::refusal::Refusal;
 use super::streams;
@@ -48,8 +49,7 @@ pub(crate) struct Exchange {
     /// Of each stream that is served here, by its key.
     indexes: Mutex<HashMap<KeyThumbprint, Arc<ChannelIndex>>>,
     pushed: Pushed,
-    /// Nonces of verified requests, and until when a request with them could be fresh.
-    pub(super) nonces: Mutex<HashMap<(KeyThumbprint, String), u64>>,
+    pub(super) nonces: Mutex<Nonces>,
 }
 
 impl Exchange {
