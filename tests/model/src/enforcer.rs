@@ -111,6 +111,8 @@ pub struct Enforcer {
 /// What left an enforcer and is on its disk no more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Lost {
+    /// Whether records were lost that nobody ever saw.
+    pub unseen: bool,
     /// Records.
     pub records: Vec<Signed>,
     /// Commitments.

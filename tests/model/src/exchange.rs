@@ -187,29 +187,21 @@ impl Exchange {
         }
     }
 
-    /// Whether a backup may take the place of what there is.
-    pub(crate) fn may_restore(&self, state: &State, side: &Enforcer) -> bool {
-        if side.backup.is_none() || state.restores >= self.bounds.restores {
-            return false;
+    /// A disk is lost, and its copy takes its place.
+    fn restore(&self, state: &mut State, party: Party) -> Option<()> {
+        state.restores += 1;
+        let restoring = self.bounds.restoring;
+        let other = state.side(party.other()).clone();
+        let side = state.honest_mut(party)?;
+        side.restore(restoring == Restores::Copied);
+        if restoring == Restores::InPlace {
+            side.forget_unseen(|record| match &other {
+                Side::Honest(other) => other.journal.custody().any(|kept| kept == record),
+                // It may have anything that was ever sent to it.
+                Side::Byzantine(_) => record.record.link.is_some(),
+            });
         }
-        if self.bounds.restoring != Restores::InPlaceWhenSeen {
-            return true;
-        }
-        let mut after = side.clone();
-        after.restore(false);
-        let other = state.honest(side.party.other());
-        let sealed = |record: &Signed| {
-            let holds = |batch: &crate::statements::Commitment| {
-                batch.key == record.record.key && batch.at(record.record.sequence).is_some()
-            };
-            after.lost.commitments.iter().any(holds)
-        };
-        let held = |record: &Signed| {
-            let taken = other.map(|other| other.journal.received(record.record.key));
-            taken.is_some_and(|taken| taken.contains(record))
-        };
-        let mut lost = after.lost.records.iter();
-        lost.all(|record| sealed(record) || held(record))
+        Some(())
     }
 }
 
@@ -269,9 +261,7 @@ impl Model for Exchange {
                 state.honest_mut(party)?.crash(self.conduct(party));
             }
             Action::Restore(party) => {
-                state.restores += 1;
-                let copied = self.bounds.restoring == Restores::Copied;
-                state.honest_mut(party)?.restore(copied);
+                self.restore(&mut state, party)?;
             }
             _ => self.step(&mut state, action)?,
         }

@@ -85,15 +85,15 @@ fn provable<'a>(side: &'a Enforcer, further: &[&'a Signed]) -> Option<Kind> {
 }
 
 /// Honest sides whose disk was not lost.
-fn honest(state: &State) -> impl Iterator<Item = &Enforcer> {
+fn honest<'a>(model: &'a Exchange, state: &'a State) -> impl Iterator<Item = &'a Enforcer> {
     Party::BOTH
         .into_iter()
-        .filter(|_| state.restores == 0)
+        .filter(|party| state.restores == 0 || model.bounds.restored != Some(*party))
         .filter_map(|party| state.honest(party))
 }
 
-fn evidence_kept(_: &Exchange, state: &State) -> bool {
-    honest(state).all(|side| {
+fn evidence_kept(model: &Exchange, state: &State) -> bool {
+    honest(model, state).all(|side| {
         let Some(other) = state.byzantine(side.party.other()) else {
             return true;
         };
@@ -109,7 +109,7 @@ fn evidence_kept(_: &Exchange, state: &State) -> bool {
 /// For whatever an honest side has acknowledged it holds the whole chain; so whatever else the other
 /// side signs for one of these places convicts it.
 fn acknowledged_bound(model: &Exchange, state: &State) -> bool {
-    honest(state).all(|side| {
+    honest(model, state).all(|side| {
         let mut left = side.left(model.conduct(side.party));
         left.all(|record| {
             record.record.acknowledged().all(|ack| {
@@ -132,7 +132,7 @@ fn acknowledged_bound(model: &Exchange, state: &State) -> bool {
 /// side keeps has a conviction, or sees that the honest side has got nothing at that place, which it
 /// never acknowledged.
 fn withheld_missed(model: &Exchange, state: &State) -> bool {
-    honest(state).all(|side| {
+    honest(model, state).all(|side| {
         let Some(other) = state.byzantine(side.party.other()) else {
             return true;
         };
@@ -148,8 +148,8 @@ fn withheld_missed(model: &Exchange, state: &State) -> bool {
     })
 }
 
-fn executed_once(_: &Exchange, state: &State) -> bool {
-    honest(state).all(|side| {
+fn executed_once(model: &Exchange, state: &State) -> bool {
+    honest(model, state).all(|side| {
         let executed = &side.executed;
         let again = |id| executed.iter().filter(|executed| *executed == id).count() > 1;
         !executed.iter().any(again)
@@ -174,8 +174,12 @@ fn settled_at_rest(model: &Exchange, state: &State) -> bool {
             !opens || all().any(ends)
         })
     };
-    let linked = |side: &Enforcer| side.journal.held.is_empty() && side.journal.refused.is_empty();
-    if settled(asking) && settled(asked) && linked(asking) && linked(asked) {
+    // The gaps of a stream whose end was lost with the disk stay.
+    let linked = |side: &Enforcer, from: &Enforcer| {
+        let mut apart = side.journal.held.iter().chain(&side.journal.refused);
+        !apart.any(|record| state.restores == 0 || record.record.key == from.journal.key)
+    };
+    if settled(asking) && settled(asked) && linked(asking, asked) && linked(asked, asking) {
         return true;
     }
     let under_way = |from: &Enforcer, to: &Enforcer| {
@@ -215,8 +219,12 @@ pub enum Sometimes {
     RecordDenied,
     /// A period was closed with something received.
     PeriodClosed,
-    /// A disk was set back to what it held anyway, and the stream goes on.
+    /// A disk was set back, what it has lost nobody has, and the stream goes on.
     GoesOnAfterRestore,
+    /// A side has said something with a second key, beside what it had left open with the first.
+    SpeaksWithNewKey,
+    /// A side has sealed a batch that holds something it said to the other one.
+    BatchSealed,
 }
 
 impl Sometimes {
@@ -232,23 +240,23 @@ impl Sometimes {
                 })
             }),
             Self::ForkConvicted => {
-                Property::sometimes("a fork is convicted", |_, state: &State| {
+                Property::sometimes("a fork is convicted", |model: &Exchange, state: &State| {
                     let convicted = |side: &Enforcer| {
                         let forks = [Kind::StreamFork, Kind::ChannelFork];
                         provable(side, &[]).is_some_and(|kind| forks.contains(&kind))
                     };
-                    honest(state).any(convicted)
+                    honest(model, state).any(convicted)
                 })
             }
-            Self::GapSeen => Property::sometimes("a gap is seen", |_, state: &State| {
-                honest(state).any(|side| !side.journal.held.is_empty())
+            Self::GapSeen => Property::sometimes("a gap is seen", |model: &Exchange, state: &State| {
+                honest(model, state).any(|side| !side.journal.held.is_empty())
             }),
-            Self::GapFilled => Property::sometimes("a gap is filled", |_, state: &State| {
-                honest(state).any(|side| side.filled)
+            Self::GapFilled => Property::sometimes("a gap is filled", |model: &Exchange, state: &State| {
+                honest(model, state).any(|side| side.filled)
             }),
             Self::GoesOnAfterUnknown => {
-                Property::sometimes("unknown, and on", |_, state: &State| {
-                    state.crashes > 0 && honest(state).any(goes_on_after_unknown)
+                Property::sometimes("unknown, and on", |model: &Exchange, state: &State| {
+                    state.crashes > 0 && honest(model, state).any(goes_on_after_unknown)
                 })
             }
             Self::GoesOnWithNewKey => {
@@ -281,10 +289,26 @@ impl Sometimes {
             Self::GoesOnAfterRestore => {
                 Property::sometimes("on after a restore", |model: &Exchange, state: &State| {
                     let side = model.bounds.restored.and_then(|party| state.honest(party));
-                    let on = |side: &Enforcer| side.up && side.journal.key == 0;
-                    state.restores > 0 && side.is_some_and(on)
+                    let on = |side: &Enforcer| side.up && side.journal.key == 0 && side.lost.unseen;
+                    side.is_some_and(on)
                 })
             }
+            Self::SpeaksWithNewKey => {
+                Property::sometimes("speaks with a new key", |_, state: &State| {
+                    any_record(state, |record| {
+                        record.record.key > 0
+                            && matches!(record.record.body, Body::Request(_) | Body::Decision(..))
+                    })
+                })
+            }
+            Self::BatchSealed => Property::sometimes("a batch is sealed", |_, state: &State| {
+                let sides = Party::BOTH
+                    .into_iter()
+                    .filter_map(|party| state.honest(party));
+                sides
+                    .flat_map(|side| &side.journal.batches)
+                    .any(|batch| batch.leaves.len() > 1)
+            }),
         }
     }
 }

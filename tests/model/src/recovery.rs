@@ -1,8 +1,8 @@
 //! Crashes, lost disks, and how an enforcer goes on after them (faults §6).
 
 use crate::enforcer::{Backup, Enforcer, Journal};
-use crate::rules::{Answer, Breach, Conduct};
-use crate::statements::{Acknowledgement, Body, Commitment, Manifest, Signed, Status};
+use crate::rules::{Breach, Conduct};
+use crate::statements::{Body, Commitment, Id, Manifest, Signed, Status};
 
 impl Enforcer {
     /// Dies. What was not durable is gone.
@@ -23,14 +23,10 @@ impl Enforcer {
         self.running.clear();
     }
 
-    /// Whether it may go on with its journal: faults §6, rules 1 to 3.
+    /// Whether it may go on with its journal, after the counterparty has told which records of the
+    /// stream it has: faults §6, rules 1 to 3.
     #[must_use]
-    pub fn may_continue(
-        &self,
-        conduct: Conduct,
-        peer: Answer,
-        held: Option<Acknowledgement>,
-    ) -> bool {
+    pub fn may_continue(&self, conduct: Conduct, told: &[Id]) -> bool {
         if conduct.breaks(Breach::ContinuesBackup) {
             return true;
         }
@@ -40,15 +36,8 @@ impl Enforcer {
         if self.copied || self.lost.commitments.iter().any(logged) {
             return false;
         }
-        let held = match peer {
-            Answer::True => held,
-            Answer::Silent | Answer::Lie => None,
-        };
-        held.is_none_or(|held| {
-            let there = |record: &Signed| record.place() == Some(held.sequence);
-            let ours = self.journal.records.iter().find(|record| there(record));
-            ours.is_some_and(|ours| ours.id == held.id)
-        })
+        let ours = |id: &Id| self.journal.records.iter().any(|record| record.id == *id);
+        told.iter().all(ours)
     }
 
     /// Starts again with its journal: calls without an outcome get `unknown`.
@@ -135,6 +124,22 @@ impl Enforcer {
         self.pending.clear();
         self.running.clear();
         self.copied = copied;
+    }
+
+    /// Of what was lost, nothing is left that neither a batch nor the counterparty has.
+    pub(crate) fn forget_unseen(&mut self, has: impl Fn(&Signed) -> bool) {
+        let commitments = &self.lost.commitments;
+        let sealed = |record: &Signed| {
+            let holds = |batch: &Commitment| {
+                batch.key == record.record.key && batch.at(record.record.sequence).is_some()
+            };
+            commitments.iter().any(holds)
+        };
+        let before = self.lost.records.len();
+        self.lost
+            .records
+            .retain(|record| sealed(record) || has(record));
+        self.lost.unseen |= self.lost.records.len() < before;
     }
 
     /// Goes on with a new key (faults §6.4). The log is asked for manifests that the disk has lost.

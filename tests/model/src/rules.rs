@@ -36,6 +36,14 @@ pub enum Breach {
     SignsAgain,
     /// Rule 2 and faults §6.1: a journal restored from a backup is continued.
     ContinuesBackup,
+    /// Faults §6.3: a counterparty that does not answer at the start is passed over.
+    PassesOver,
+    /// Faults §6.3: whom the journal holds no record for is not waited for. A journal that was set
+    /// back does not know to whom it has spoken.
+    AsksWhomItRemembers,
+    /// Faults §6.3: whoever is asked tells what it has without a gap before it, and not what came
+    /// early.
+    TellsOnlyLinked,
     /// Rule 3: a request that comes again is decided again.
     DecidesAgain,
     /// Rule 3: the refusal of a request that came again names it.
@@ -73,14 +81,15 @@ pub enum Breach {
     TakesUnlinked,
 }
 
-/// What the log and the counterparty say when an enforcer starts (faults §6.2, §6.3).
+/// What the counterparty says when an enforcer starts (faults §6.3). The log always says what is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// What is so.
+    /// All that it has of the stream, linked or not. One that is down says so when it comes up,
+    /// before it has asked anybody itself; its disk holds the same then.
     True,
-    /// The counterparty does not answer, and is passed over.
+    /// Nothing, and it is passed over.
     Silent,
-    /// The counterparty says that it holds nothing.
+    /// That it has nothing.
     Lie,
 }
 
@@ -90,11 +99,11 @@ pub enum Restores {
     /// The backup is another file.
     #[default]
     Copied,
-    /// The backup takes the journal's own place, as a snapshot of a whole machine does, but only
-    /// when all that is lost is logged or held by the counterparty.
-    InPlaceWhenSeen,
-    /// The backup takes the journal's own place at any time.
+    /// The backup takes the journal's own place, as a snapshot of a whole machine does. Of the lost
+    /// part nothing is under way: each record has reached the counterparty before, or it never will.
     InPlace,
+    /// The same, and records of the lost part may still arrive.
+    InPlaceUnderWay,
 }
 
 /// How many of each thing there are. All that is zero does not happen.
@@ -118,8 +127,6 @@ pub struct Bounds {
     pub restored: Option<Party>,
     /// How.
     pub restoring: Restores,
-    /// Whether the counterparty may be silent when an enforcer starts.
-    pub silence: bool,
     /// New keys of each side.
     pub rotations: u8,
     /// Whether a side may also end its stream in order before its disk is lost.
@@ -139,4 +146,28 @@ pub struct Bounds {
     /// Records signed and not durable yet, at most. With none, signing and writing is one step: a
     /// crash between them is then the crash before, since what was not durable leaves no trace.
     pub pending: usize,
+}
+
+impl Bounds {
+    /// One call, of which nothing is lost but messages: what the runs differ from.
+    pub const ONE_CALL: Self = Self {
+        requests: 1,
+        calls: 1,
+        forged: 0,
+        places: 0,
+        window: 1,
+        crashes: 0,
+        restores: 0,
+        restored: None,
+        restoring: Restores::Copied,
+        rotations: 0,
+        rotates_first: false,
+        batches: 0,
+        repeats: 0,
+        denials: 0,
+        statements: 0,
+        late_results: false,
+        patience: false,
+        pending: 0,
+    };
 }

@@ -3,9 +3,7 @@
 use crate::enforcer::Enforcer;
 use crate::exchange::{Action, Exchange, State};
 use crate::rules::{Answer, Breach};
-use crate::statements::{
-    Acknowledgement, Body, Id, KEYS, Key, Party, Record, Signed, Status, Verdict,
-};
+use crate::statements::{Body, Id, KEYS, Key, Party, Record, Signed, Status, Verdict};
 
 impl Exchange {
     /// All steps of one side.
@@ -45,7 +43,7 @@ impl Exchange {
         if backs_up && side.backup.is_none() && side.lost.records.is_empty() && !side.copied {
             actions.push(Action::BackUp(party));
         }
-        if self.may_restore(state, side) {
+        if side.backup.is_some() && state.restores < bounds.restores {
             actions.push(Action::Restore(party));
         }
         if conduct.breaks(Breach::TwoJournals) && side.backup.is_some() {
@@ -55,18 +53,24 @@ impl Exchange {
 
     fn ways_up(&self, state: &State, side: &Enforcer) -> Vec<Action> {
         let (party, conduct) = (side.party, self.conduct(side.party));
+        let remembers = side.journal.records.iter().any(|it| it.record.link.is_some());
+        let passes_over = conduct.breaks(Breach::PassesOver)
+            || conduct.breaks(Breach::AsksWhomItRemembers) && !remembers;
         let answers: &[Answer] = match state.honest(party.other()) {
             None => &[Answer::Lie],
-            Some(other) if !other.up => &[Answer::Silent],
-            Some(_) if self.bounds.silence => &[Answer::True, Answer::Silent],
+            Some(_) if passes_over => &[Answer::True, Answer::Silent],
             Some(_) => &[Answer::True],
         };
-        let held = held(state, party, side.journal.key);
-        let continues = |answer: &&Answer| side.may_continue(conduct, **answer, held);
-        let answers = answers.iter().filter(continues);
-        let mut ways: Vec<_> = answers
-            .map(|answer| Action::Restart(party, *answer))
-            .collect();
+        let mut ways = Vec::new();
+        for answer in answers {
+            let told = match answer {
+                Answer::True => self.told(state, party, side.journal.key),
+                Answer::Silent | Answer::Lie => Vec::new(),
+            };
+            if side.may_continue(conduct, &told) {
+                ways.push(Action::Restart(party, *answer));
+            }
+        }
         if side.retired.len() < usize::from(self.bounds.rotations)
             && side.journal.key + 1 < max_key()
         {
@@ -76,6 +80,23 @@ impl Exchange {
             }
         }
         ways
+    }
+
+    /// What the counterparty, if it is honest, has of a stream.
+    fn told(&self, state: &State, party: Party, key: Key) -> Vec<Id> {
+        let Some(other) = state.honest(party.other()) else {
+            return Vec::new();
+        };
+        let linked = other.journal.received(key).iter();
+        if self
+            .conduct(other.party)
+            .breaks(Breach::TellsOnlyLinked)
+        {
+            return linked.map(|record| record.id).collect();
+        }
+        let all = other.journal.custody();
+        let of_stream = all.filter(|record| record.record.key == key);
+        of_stream.map(|record| record.id).collect()
     }
 
     fn ask(&self, side: &Enforcer, actions: &mut Vec<Action>) {
@@ -261,11 +282,6 @@ impl Exchange {
 
 fn max_key() -> Key {
     Key::try_from(KEYS).unwrap_or(Key::MAX)
-}
-
-/// The last record of a stream that the other side, if it is honest, holds with all before it.
-fn held(state: &State, party: Party, key: Key) -> Option<Acknowledgement> {
-    state.honest(party.other())?.journal.head(key)
 }
 
 fn call_of(side: &Enforcer, id: Id) -> Option<u8> {

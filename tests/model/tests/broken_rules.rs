@@ -11,28 +11,6 @@ use counterfoil_model::properties::{
 use counterfoil_model::rules::{Bounds, Breach, Conduct, Restores};
 use counterfoil_model::statements::Party;
 
-const ONE_CALL: Bounds = Bounds {
-    requests: 1,
-    calls: 1,
-    forged: 0,
-    places: 0,
-    window: 1,
-    crashes: 0,
-    restores: 0,
-    restored: None,
-    restoring: Restores::Copied,
-    silence: false,
-    rotations: 0,
-    rotates_first: false,
-    batches: 0,
-    repeats: 0,
-    denials: 0,
-    statements: 0,
-    late_results: false,
-    patience: false,
-    pending: 0,
-};
-
 /// The side breaks the rule, the other one keeps all; the shortest way to a conviction shows one of
 /// these kinds.
 fn convicted(party: Party, breach: Breach, bounds: Bounds, kinds: &[Kind]) {
@@ -90,13 +68,13 @@ fn find(asking: Conduct, asked: Conduct, party: Party, name: &str, bounds: Bound
 
 const WITH_CRASH: Bounds = Bounds {
     crashes: 1,
-    ..ONE_CALL
+    ..Bounds::ONE_CALL
 };
 
 const WITH_RESTORE: Bounds = Bounds {
     restores: 1,
     rotations: 1,
-    ..ONE_CALL
+    ..Bounds::ONE_CALL
 };
 
 #[test]
@@ -122,7 +100,7 @@ fn rule_1_there_is_one_journal() {
         convicted(
             party,
             Breach::TwoJournals,
-            ONE_CALL,
+            Bounds::ONE_CALL,
             &[Kind::StreamFork, Kind::StreamLink],
         );
     }
@@ -146,7 +124,7 @@ fn rule_1_commitments_are_durable() {
 fn rule_1_batches_leave_nothing_out() {
     let bounds = Bounds {
         batches: 2,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     convicted(
         Party::Asked,
@@ -191,7 +169,7 @@ fn rule_3_a_request_is_decided_once() {
     convicted(
         Party::Asked,
         Breach::DecidesAgain,
-        ONE_CALL,
+        Bounds::ONE_CALL,
         &[Kind::DecidedTwice],
     );
 }
@@ -200,7 +178,7 @@ fn rule_3_a_request_is_decided_once() {
 fn rule_3_a_refusal_of_a_repeat_names_no_request() {
     let bounds = Bounds {
         repeats: 1,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     convicted(
         Party::Asked,
@@ -214,7 +192,7 @@ fn rule_3_a_refusal_of_a_repeat_names_no_request() {
 fn rule_3_a_call_has_one_outcome() {
     let bounds = Bounds {
         late_results: true,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     convicted(
         Party::Asked,
@@ -229,7 +207,7 @@ fn rule_4_what_was_denied_is_not_executed() {
     convicted(
         Party::Asked,
         Breach::ExecutesDenied,
-        ONE_CALL,
+        Bounds::ONE_CALL,
         &[Kind::ExecutedUnallowed],
     );
 }
@@ -239,7 +217,7 @@ fn rule_4_a_request_is_allowed_as_it_is() {
     convicted(
         Party::Asked,
         Breach::AllowsOtherwise,
-        ONE_CALL,
+        Bounds::ONE_CALL,
         &[Kind::AllowedOtherwise],
     );
 }
@@ -250,7 +228,7 @@ fn rule_5_no_acknowledgement_across_a_gap() {
         forged: 2,
         places: 2,
         repeats: 1,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     convicted_by_byzantine(
         Party::Asked,
@@ -280,7 +258,7 @@ fn rule_5_the_first_record_of_a_place_stays_acknowledged() {
         forged: 2,
         calls: 2,
         places: 1,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     convicted_by_byzantine(
         Party::Asked,
@@ -312,7 +290,7 @@ fn rule_6_keys_of_the_past_are_own_keys() {
     let bounds = Bounds {
         rotations: 1,
         denials: 1,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     convicted(
         Party::Asking,
@@ -326,7 +304,7 @@ fn rule_6_keys_of_the_past_are_own_keys() {
 fn rule_7_nothing_follows_the_end() {
     let bounds = Bounds {
         rotations: 1,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     convicted(
         Party::Asking,
@@ -358,7 +336,7 @@ fn rule_8_restored_manifests_are_not_continued() {
         restores: 1,
         rotations: 1,
         rotates_first: true,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     convicted(
         Party::Asking,
@@ -368,33 +346,64 @@ fn rule_8_restored_manifests_are_not_continued() {
     );
 }
 
-/// Faults §6: a rollback in the journal's own file that nobody tells of is not noticed. A record may
-/// be under way, though everybody answers and tells the truth.
-#[test]
-fn a_rollback_in_place_that_nobody_saw_convicts() {
-    let bounds = Bounds {
-        restored: Some(Party::Asking),
+/// Of one side, in its own place.
+const fn rollback(party: Party) -> Bounds {
+    Bounds {
+        restored: Some(party),
         restoring: Restores::InPlace,
         ..WITH_RESTORE
+    }
+}
+
+const FORKS: [Kind; 2] = [Kind::StreamFork, Kind::ChannelFork];
+
+/// Faults §6.3: what a rollback has lost only the counterparty knows, and must be asked.
+#[test]
+fn a_rollback_is_noticed_by_whoever_asks() {
+    for party in Party::BOTH {
+        convicted(party, Breach::PassesOver, rollback(party), &FORKS);
+    }
+}
+
+/// The journal is back before the first record to the counterparty.
+#[test]
+fn a_rollback_has_lost_to_whom_it_spoke() {
+    for party in Party::BOTH {
+        convicted(party, Breach::AsksWhomItRemembers, rollback(party), &FORKS);
+    }
+}
+
+/// The counterparty holds a record that came early. The one before it never comes.
+#[test]
+fn what_came_early_is_told_too() {
+    let bounds = Bounds {
+        requests: 2,
+        ..rollback(Party::Asking)
     };
-    let kinds = [Kind::StreamFork, Kind::ChannelFork];
+    find(
+        Conduct::Honest,
+        Conduct::Breaking(Breach::TellsOnlyLinked),
+        Party::Asking,
+        "TellsOnlyLinked",
+        bounds,
+        &FORKS,
+    );
+}
+
+/// What asking cannot find, so that whoever sets a disk back should take a new key: a record that is
+/// under way, though everybody answers and tells the truth, and a counterparty that lies.
+#[test]
+fn a_rollback_that_nobody_tells_of_convicts() {
+    let bounds = rollback(Party::Asking);
     let (honest, byzantine) = (Conduct::Honest, Conduct::Byzantine);
-    find(
-        honest,
-        honest,
-        Party::Asking,
-        "rollback, record under way",
-        bounds,
-        &kinds,
-    );
-    find(
-        honest,
-        byzantine,
-        Party::Asking,
-        "rollback, counterparty silent",
-        bounds,
-        &kinds,
-    );
+    let under_way = Bounds {
+        restoring: Restores::InPlaceUnderWay,
+        ..bounds
+    };
+    let name = "rollback, record under way";
+    find(honest, honest, Party::Asking, name, under_way, &FORKS);
+    let name = "rollback, counterparty lies";
+    find(honest, byzantine, Party::Asking, name, bounds, &FORKS);
 }
 
 /// The other properties can fail, too.
@@ -414,7 +423,7 @@ fn evidence_that_is_dropped_proves_nothing() {
         forged: 2,
         calls: 2,
         places: 1,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     refuted(
         Breach::DropsEvidence,
@@ -429,7 +438,7 @@ fn a_chain_that_is_not_linked_binds_nothing() {
     let bounds = Bounds {
         forged: 2,
         places: 2,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     refuted(
         Breach::TakesUnlinked,
@@ -444,7 +453,7 @@ fn what_is_acknowledged_across_a_gap_is_not_missed() {
     let bounds = Bounds {
         forged: 2,
         places: 2,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     refuted(
         Breach::AcknowledgesAcrossGap,
@@ -459,7 +468,7 @@ fn what_is_decided_twice_is_executed_twice() {
     refuted(
         Breach::DecidesAgain,
         Conduct::Honest,
-        ONE_CALL,
+        Bounds::ONE_CALL,
         EXECUTED_ONCE,
     );
 }
@@ -479,7 +488,7 @@ fn a_refusal_for_ever_leaves_a_gap() {
     let bounds = Bounds {
         window: 0,
         patience: true,
-        ..ONE_CALL
+        ..Bounds::ONE_CALL
     };
     refuted(
         Breach::RefusesForEver,
