@@ -190,7 +190,15 @@ fn settled_at_rest(model: &Exchange, state: &State) -> bool {
                     && !to.has(model.conduct(to.party), model.bounds.window, record)
             })
     };
-    if under_way(asking, asked) || under_way(asked, asking) || asking.copied || asked.copied {
+    // A side that may not go on, and has used up the new keys that the bounds give it.
+    let out_of_keys = |side: &Enforcer| {
+        state.restores > 0 && model.bounds.restored == Some(side.party) && !side.up
+    };
+    if under_way(asking, asked)
+        || under_way(asked, asking)
+        || out_of_keys(asking)
+        || out_of_keys(asked)
+    {
         return true;
     }
     let mut actions = Vec::new();

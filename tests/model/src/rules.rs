@@ -135,7 +135,7 @@ pub struct Bounds {
     pub batches: usize,
     /// Refusals of requests that came again.
     pub repeats: usize,
-    /// Records of its own that each side denies.
+    /// Records of its own that each side denies; where a disk is lost, only its side.
     pub denials: usize,
     /// Channel statements of each side.
     pub statements: usize,

@@ -177,7 +177,8 @@ impl Exchange {
                 .filter(|record| is(&record.record.body))
                 .count()
         };
-        if said(|body| matches!(body, Body::Denied(_))) < bounds.denials {
+        let may_deny = bounds.restored.is_none_or(|restored| restored == party);
+        if may_deny && said(|body| matches!(body, Body::Denied(_))) < bounds.denials {
             let fits = |claimed: &Signed| side.denies(conduct, claimed);
             let claims = side.left(conduct).copied().chain(invented(side));
             actions.extend(

@@ -129,50 +129,179 @@ fn denials() {
     );
 }
 
+/// Where the asked side's disk is lost, the asking side must not wait for ever: the decision that it
+/// has may be one of which the outcome is lost.
+const BACKUP: Bounds = Bounds {
+    restores: 1,
+    rotations: 1,
+    ..ONE_CALL
+};
+
 #[test]
 fn backups_of_the_asking_side() {
     honest(
-        "one call, the asking side restores a backup, denials",
+        "one call, batches, the asking side restores a backup",
         Bounds {
-            restores: 1,
             restored: Some(Party::Asking),
-            rotations: 1,
             batches: 1,
-            ..ONE_CALL
+            patience: false,
+            ..BACKUP
+        },
+        &[
+            Sometimes::CallCompletes,
+            Sometimes::GoesOnWithNewKey,
+            Sometimes::BatchSealed,
+        ],
+    );
+}
+
+#[test]
+fn backups_of_the_asking_side_that_gives_up() {
+    honest(
+        "one call, the asking side restores a backup",
+        Bounds {
+            restored: Some(Party::Asking),
+            ..BACKUP
         },
         &[Sometimes::CallCompletes, Sometimes::GoesOnWithNewKey],
+    );
+}
+
+#[test]
+fn backups_of_the_asking_side_and_denials() {
+    honest(
+        "one call, denials, the asking side restores a backup",
+        Bounds {
+            restored: Some(Party::Asking),
+            denials: 1,
+            patience: false,
+            ..BACKUP
+        },
+        &[Sometimes::GoesOnWithNewKey, Sometimes::RecordDenied],
     );
 }
 
 #[test]
 fn backups_of_the_asked_side() {
     honest(
-        "one call, the asked side restores a backup, denials",
+        "one call, batches, the asked side restores a backup",
         Bounds {
-            restores: 1,
             restored: Some(Party::Asked),
-            rotations: 1,
             batches: 1,
-            ..ONE_CALL
+            ..BACKUP
         },
-        &[Sometimes::CallCompletes, Sometimes::GoesOnWithNewKey],
+        &[
+            Sometimes::CallCompletes,
+            Sometimes::GoesOnWithNewKey,
+            Sometimes::BatchSealed,
+        ],
     );
 }
 
 #[test]
-fn a_rollback_in_place_that_log_or_counterparty_saw() {
+fn backups_of_the_asked_side_and_denials() {
     honest(
-        "one call, a rollback that was seen",
+        "one call, denials, the asked side restores a backup",
         Bounds {
-            restores: 1,
+            restored: Some(Party::Asked),
+            denials: 1,
+            ..BACKUP
+        },
+        &[Sometimes::GoesOnWithNewKey, Sometimes::RecordDenied],
+    );
+}
+
+#[test]
+fn backups_from_before_a_new_key() {
+    for (party, name) in [
+        (Party::Asking, "one call, the asking side restores a backup from before its new key"),
+        (Party::Asked, "one call, the asked side restores a backup from before its new key"),
+    ] {
+        honest(
+            name,
+            Bounds {
+                restored: Some(party),
+                rotates_first: true,
+                ..BACKUP
+            },
+            &[Sometimes::CallCompletes, Sometimes::GoesOnWithNewKey],
+        );
+    }
+}
+
+#[test]
+fn a_rollback_of_the_asking_side() {
+    honest(
+        "one call, the asking side is set back in place",
+        Bounds {
+            restored: Some(Party::Asking),
+            restoring: Restores::InPlace,
+            ..BACKUP
+        },
+        &[
+            Sometimes::CallCompletes,
+            Sometimes::GoesOnAfterRestore,
+            Sometimes::GoesOnWithNewKey,
+        ],
+    );
+}
+
+#[test]
+fn a_rollback_of_the_asking_side_with_batches() {
+    honest(
+        "one call, batches, the asking side is set back in place",
+        Bounds {
+            restored: Some(Party::Asking),
+            restoring: Restores::InPlace,
+            batches: 1,
+            patience: false,
+            ..BACKUP
+        },
+        &[
+            Sometimes::CallCompletes,
+            Sometimes::GoesOnAfterRestore,
+            Sometimes::GoesOnWithNewKey,
+            Sometimes::BatchSealed,
+        ],
+    );
+}
+
+#[test]
+fn a_rollback_of_the_asked_side() {
+    honest(
+        "one call, batches, the asked side is set back in place",
+        Bounds {
             restored: Some(Party::Asked),
             restoring: Restores::InPlace,
-            rotations: 1,
             batches: 1,
-            ..ONE_CALL
+            ..BACKUP
         },
-        &[Sometimes::GoesOnAfterRestore, Sometimes::GoesOnWithNewKey],
+        &[
+            Sometimes::CallCompletes,
+            Sometimes::GoesOnAfterRestore,
+            Sometimes::GoesOnWithNewKey,
+            Sometimes::BatchSealed,
+        ],
     );
+}
+
+#[test]
+fn a_rollback_and_a_crash() {
+    for (party, name) in [
+        (Party::Asking, "one call, a crash, the asking side is set back in place"),
+        (Party::Asked, "one call, a crash, the asked side is set back in place"),
+    ] {
+        honest(
+            name,
+            Bounds {
+                crashes: 1,
+                restored: Some(party),
+                restoring: Restores::InPlace,
+                ..BACKUP
+            },
+            &[Sometimes::CallCompletes, Sometimes::GoesOnAfterRestore],
+        );
+    }
 }
 
 #[test]
@@ -207,3 +336,144 @@ fn a_byzantine_asked_side() {
     );
 }
 
+
+const FORGED: Bounds = Bounds {
+    forged: 2,
+    places: 2,
+    ..ONE_CALL
+};
+
+#[test]
+fn a_byzantine_asking_side_of_three_records() {
+    for (places, name) in [
+        (2, "Byzantine asking side, three records at two places"),
+        (3, "Byzantine asking side, three records at three places"),
+    ] {
+        byzantine(
+            name,
+            Party::Asking,
+            Bounds {
+                forged: 3,
+                places,
+                ..ONE_CALL
+            },
+            &[
+                Sometimes::ForkConvicted,
+                Sometimes::GapSeen,
+                Sometimes::GapFilled,
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_byzantine_asked_side_of_three_records() {
+    byzantine(
+        "Byzantine asked side, three records at two places",
+        Party::Asked,
+        Bounds {
+            forged: 3,
+            ..FORGED
+        },
+        &[
+            Sometimes::ForkConvicted,
+            Sometimes::GapFilled,
+            Sometimes::CallCompletes,
+        ],
+    );
+}
+
+#[test]
+fn a_byzantine_side_and_a_backup_of_the_honest_one() {
+    for (party, name) in [
+        (Party::Asking, "Byzantine asking side, the asked side restores a backup"),
+        (Party::Asked, "Byzantine asked side, the asking side restores a backup"),
+    ] {
+        byzantine(
+            name,
+            party,
+            Bounds {
+                restores: 1,
+                restored: Some(party.other()),
+                rotations: 1,
+                ..FORGED
+            },
+            &[Sometimes::ForkConvicted, Sometimes::SpeaksWithNewKey],
+        );
+    }
+}
+
+#[test]
+fn a_byzantine_side_and_denials() {
+    for (party, name) in [
+        (Party::Asking, "Byzantine asking side, denials"),
+        (Party::Asked, "Byzantine asked side, denials"),
+    ] {
+        byzantine(
+            name,
+            party,
+            Bounds {
+                denials: 1,
+                ..FORGED
+            },
+            &[Sometimes::ForkConvicted, Sometimes::RecordDenied],
+        );
+    }
+}
+
+#[test]
+fn a_byzantine_side_and_statements() {
+    for (party, name) in [
+        (Party::Asking, "Byzantine asking side, statements"),
+        (Party::Asked, "Byzantine asked side, statements"),
+    ] {
+        byzantine(
+            name,
+            party,
+            Bounds {
+                crashes: 1,
+                statements: 1,
+                ..FORGED
+            },
+            &[Sometimes::ForkConvicted, Sometimes::PeriodClosed],
+        );
+    }
+}
+
+#[test]
+fn a_byzantine_side_and_batches() {
+    for (party, name) in [
+        (Party::Asking, "Byzantine asking side, batches"),
+        (Party::Asked, "Byzantine asked side, batches"),
+    ] {
+        byzantine(
+            name,
+            party,
+            Bounds {
+                crashes: 1,
+                batches: 2,
+                ..FORGED
+            },
+            &[Sometimes::ForkConvicted, Sometimes::BatchSealed],
+        );
+    }
+}
+
+#[test]
+fn a_byzantine_side_and_a_new_key_of_the_honest_one() {
+    for (party, name) in [
+        (Party::Asking, "Byzantine asking side, the asked side has a new key"),
+        (Party::Asked, "Byzantine asked side, the asking side has a new key"),
+    ] {
+        byzantine(
+            name,
+            party,
+            Bounds {
+                crashes: 1,
+                rotations: 1,
+                ..FORGED
+            },
+            &[Sometimes::ForkConvicted, Sometimes::SpeaksWithNewKey],
+        );
+    }
+}
