@@ -84,7 +84,9 @@ fn provable<'a>(side: &'a Enforcer, further: &[&'a Signed]) -> Option<Kind> {
     .convict()
 }
 
-/// Honest sides whose disk was not lost.
+/// Honest sides whose disk was not lost. Of one that lost its disk nothing but this is asked: it is not
+/// convicted, and it comes to rest. What it had acknowledged, kept as evidence or executed is gone with
+/// the disk, until it comes again.
 fn honest<'a>(model: &'a Exchange, state: &'a State) -> impl Iterator<Item = &'a Enforcer> {
     Party::BOTH
         .into_iter()

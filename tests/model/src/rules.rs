@@ -135,7 +135,8 @@ pub struct Bounds {
     pub batches: usize,
     /// Refusals of requests that came again.
     pub repeats: usize,
-    /// Records of its own that each side denies; where a disk is lost, only its side.
+    /// Records of its own that each side denies. Where a disk is lost: only its side, and only then;
+    /// before, it is as in a run without.
     pub denials: usize,
     /// Channel statements of each side.
     pub statements: usize,

@@ -30,7 +30,7 @@ impl Exchange {
                     Party::Asking => self.ask(side, actions),
                     Party::Asked => self.answer(side, actions),
                 }
-                self.say(side, actions);
+                self.say(state, side, actions);
             }
             let ended =
                 side.journal.records.last().map(|last| last.record.body) == Some(Body::Ended);
@@ -170,14 +170,16 @@ impl Exchange {
     }
 
     /// What either side may say beside calls.
-    fn say(&self, side: &Enforcer, actions: &mut Vec<Action>) {
+    fn say(&self, state: &State, side: &Enforcer, actions: &mut Vec<Action>) {
         let (party, conduct, bounds) = (side.party, self.conduct(side.party), &self.bounds);
         let said = |is: fn(&Body) -> bool| {
             side.records()
                 .filter(|record| is(&record.record.body))
                 .count()
         };
-        let may_deny = bounds.restored.is_none_or(|restored| restored == party);
+        let may_deny = bounds
+            .restored
+            .is_none_or(|restored| restored == party && state.restores > 0);
         if may_deny && said(|body| matches!(body, Body::Denied(_))) < bounds.denials {
             let fits = |claimed: &Signed| side.denies(conduct, claimed);
             let claims = side.left(conduct).copied().chain(invented(side));

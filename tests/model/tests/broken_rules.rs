@@ -377,7 +377,7 @@ fn a_rollback_has_lost_to_whom_it_spoke() {
 #[test]
 fn what_came_early_is_told_too() {
     let bounds = Bounds {
-        requests: 2,
+        patience: true,
         ..rollback(Party::Asking)
     };
     find(

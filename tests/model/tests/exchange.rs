@@ -106,7 +106,7 @@ fn statements() {
 #[test]
 fn keys_that_change_in_order() {
     honest(
-        "one call, new keys, a crash, denials",
+        "one call, new keys, a crash",
         Bounds {
             crashes: 1,
             rotations: 1,
@@ -213,15 +213,24 @@ fn backups_of_the_asked_side_and_denials() {
 
 #[test]
 fn backups_from_before_a_new_key() {
-    for (party, name) in [
-        (Party::Asking, "one call, the asking side restores a backup from before its new key"),
-        (Party::Asked, "one call, the asked side restores a backup from before its new key"),
+    for (party, patience, name) in [
+        (
+            Party::Asking,
+            false,
+            "one call, the asking side restores a backup from before its new key",
+        ),
+        (
+            Party::Asked,
+            true,
+            "one call, the asked side restores a backup from before its new key",
+        ),
     ] {
         honest(
             name,
             Bounds {
                 restored: Some(party),
                 rotates_first: true,
+                patience,
                 ..BACKUP
             },
             &[Sometimes::CallCompletes, Sometimes::GoesOnWithNewKey],
@@ -286,10 +295,46 @@ fn a_rollback_of_the_asked_side() {
 }
 
 #[test]
+fn a_rollback_to_before_a_new_key() {
+    for (party, patience, name) in [
+        (
+            Party::Asking,
+            false,
+            "one call, the asking side is set back in place to before its new key",
+        ),
+        (
+            Party::Asked,
+            true,
+            "one call, the asked side is set back in place to before its new key",
+        ),
+    ] {
+        honest(
+            name,
+            Bounds {
+                restored: Some(party),
+                restoring: Restores::InPlace,
+                rotates_first: true,
+                patience,
+                ..BACKUP
+            },
+            &[Sometimes::CallCompletes, Sometimes::GoesOnAfterRestore],
+        );
+    }
+}
+
+#[test]
 fn a_rollback_and_a_crash() {
-    for (party, name) in [
-        (Party::Asking, "one call, a crash, the asking side is set back in place"),
-        (Party::Asked, "one call, a crash, the asked side is set back in place"),
+    for (party, patience, name) in [
+        (
+            Party::Asking,
+            false,
+            "one call, a crash, the asking side is set back in place",
+        ),
+        (
+            Party::Asked,
+            true,
+            "one call, a crash, the asked side is set back in place",
+        ),
     ] {
         honest(
             name,
@@ -297,6 +342,7 @@ fn a_rollback_and_a_crash() {
                 crashes: 1,
                 restored: Some(party),
                 restoring: Restores::InPlace,
+                patience,
                 ..BACKUP
             },
             &[Sometimes::CallCompletes, Sometimes::GoesOnAfterRestore],
