@@ -258,12 +258,16 @@ impl Sometimes {
                     honest(model, state).any(convicted)
                 })
             }
-            Self::GapSeen => Property::sometimes("a gap is seen", |model: &Exchange, state: &State| {
-                honest(model, state).any(|side| !side.journal.held.is_empty())
-            }),
-            Self::GapFilled => Property::sometimes("a gap is filled", |model: &Exchange, state: &State| {
-                honest(model, state).any(|side| side.filled)
-            }),
+            Self::GapSeen => {
+                Property::sometimes("a gap is seen", |model: &Exchange, state: &State| {
+                    honest(model, state).any(|side| !side.journal.held.is_empty())
+                })
+            }
+            Self::GapFilled => {
+                Property::sometimes("a gap is filled", |model: &Exchange, state: &State| {
+                    honest(model, state).any(|side| side.filled)
+                })
+            }
             Self::GoesOnAfterUnknown => {
                 Property::sometimes("unknown, and on", |model: &Exchange, state: &State| {
                     state.crashes > 0 && honest(model, state).any(goes_on_after_unknown)

@@ -53,7 +53,11 @@ impl Exchange {
 
     fn ways_up(&self, state: &State, side: &Enforcer) -> Vec<Action> {
         let (party, conduct) = (side.party, self.conduct(side.party));
-        let remembers = side.journal.records.iter().any(|it| it.record.link.is_some());
+        let remembers = side
+            .journal
+            .records
+            .iter()
+            .any(|it| it.record.link.is_some());
         let passes_over = conduct.breaks(Breach::PassesOver)
             || conduct.breaks(Breach::AsksWhomItRemembers) && !remembers;
         let answers: &[Answer] = match state.honest(party.other()) {
@@ -88,10 +92,7 @@ impl Exchange {
             return Vec::new();
         };
         let linked = other.journal.received(key).iter();
-        if self
-            .conduct(other.party)
-            .breaks(Breach::TellsOnlyLinked)
-        {
+        if self.conduct(other.party).breaks(Breach::TellsOnlyLinked) {
             return linked.map(|record| record.id).collect();
         }
         let all = other.journal.custody();

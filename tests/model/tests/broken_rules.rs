@@ -406,6 +406,29 @@ fn a_rollback_that_nobody_tells_of_convicts() {
     find(honest, byzantine, Party::Asking, name, bounds, &FORKS);
 }
 
+/// Nobody is asked for manifests that the disk has lost before a stream goes on: what the newer key
+/// signed is taken for no record of its own, and denied.
+#[test]
+fn a_rollback_to_before_a_new_key_denies_what_that_signed() {
+    for party in Party::BOTH {
+        let bounds = Bounds {
+            rotates_first: true,
+            denials: 1,
+            ..rollback(party)
+        };
+        let name = "rollback to before a new key, denials";
+        let honest = Conduct::Honest;
+        find(
+            honest,
+            honest,
+            party,
+            name,
+            bounds,
+            &[Kind::OwnRecordDenied],
+        );
+    }
+}
+
 /// The other properties can fail, too.
 fn refuted(breach: Breach, asking: Conduct, bounds: Bounds, property: &'static str) {
     let model = Exchange {

@@ -382,7 +382,6 @@ fn a_byzantine_asked_side() {
     );
 }
 
-
 const FORGED: Bounds = Bounds {
     forged: 2,
     places: 2,
@@ -432,8 +431,14 @@ fn a_byzantine_asked_side_of_three_records() {
 #[test]
 fn a_byzantine_side_and_a_backup_of_the_honest_one() {
     for (party, name) in [
-        (Party::Asking, "Byzantine asking side, the asked side restores a backup"),
-        (Party::Asked, "Byzantine asked side, the asking side restores a backup"),
+        (
+            Party::Asking,
+            "Byzantine asking side, the asked side restores a backup",
+        ),
+        (
+            Party::Asked,
+            "Byzantine asked side, the asking side restores a backup",
+        ),
     ] {
         byzantine(
             name,
@@ -508,8 +513,14 @@ fn a_byzantine_side_and_batches() {
 #[test]
 fn a_byzantine_side_and_a_new_key_of_the_honest_one() {
     for (party, name) in [
-        (Party::Asking, "Byzantine asking side, the asked side has a new key"),
-        (Party::Asked, "Byzantine asked side, the asking side has a new key"),
+        (
+            Party::Asking,
+            "Byzantine asking side, the asked side has a new key",
+        ),
+        (
+            Party::Asked,
+            "Byzantine asked side, the asking side has a new key",
+        ),
     ] {
         byzantine(
             name,
