@@ -207,6 +207,8 @@ fn a_rotation_that_is_killed_anywhere_is_finished_by_the_next() {
         world.good(&["operator", "rotate", "--home", "acme"]);
     }
     assert!(!world.path("acme/rotation").exists());
+    // Wherever it was killed: the old stream ended in order, and the new one follows it.
+    assert_eq!(predecessor(&world), before[0]);
     world.start_process("acme");
     done_soon(&world, "after");
     let active = enforcer_keys(&world, "acme", "acme.example", "active");
@@ -216,6 +218,43 @@ fn a_rotation_that_is_killed_anywhere_is_finished_by_the_next() {
     assert_eq!(report["verified"], true, "{report:#}");
     let files = receipts(&world, "acme", "after");
     assert_eq!(verify(&world, &files)["verified"], true);
+}
+
+/// The stream that acme's says it follows, in its first record.
+fn predecessor(world: &World) -> Value {
+    let first = world.good(&["journal", "show", "--home", "acme", "0"]);
+    first["record"]["predecessor"].clone()
+}
+
+#[test]
+fn a_rotation_that_is_cut_short_after_its_manifest_knows_that_the_old_stream_has_ended() {
+    let mut world = World::start();
+    done(&world, "before");
+    world.stop("acme");
+    let before = enforcer_keys(&world, "acme", "acme.example", "active");
+    // Where the new journal would be there is a folder: the rotation gets no further than there.
+    world.good(&["init", "--home", "new", "--operator", "acme.example"]);
+    let in_the_way = world.path("acme/rotation/journal.sqlite");
+    fs::create_dir_all(&in_the_way).unwrap();
+    fs::rename(
+        world.path("new/keys/enforcer.pem"),
+        world.path("acme/rotation/enforcer.pem"),
+    )
+    .unwrap();
+    let cut = world.run(&["operator", "rotate", "--home", "acme"]);
+    assert_eq!(cut.code, Some(2), "{:#}", cut.json);
+    assert_eq!(
+        enforcer_keys(&world, "acme", "acme.example", "retired"),
+        before
+    );
+
+    fs::remove_dir(in_the_way).unwrap();
+    let rotated = world.good(&["operator", "rotate", "--home", "acme"]);
+    assert_eq!(rotated["ended_in_order"], true, "{rotated:#}");
+    assert_eq!(rotated["retired"], before[0]);
+    assert_eq!(predecessor(&world), before[0]);
+    world.start_process("acme");
+    done_soon(&world, "after");
 }
 
 #[test]

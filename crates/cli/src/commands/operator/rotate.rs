@@ -286,9 +286,15 @@ impl Rotation {
         };
         refresh.check_own_key(&enforcer);
         let ended = self.end(&enforcer, config).await;
+        let has_ended = enforcer.has_ended();
         enforcer.close()?;
         match ended {
             Ok(()) => Ok(Ended::InOrder),
+            // An earlier attempt ended it, and came as far as the manifest that takes the key away.
+            Err(EnforcerError::Blocked(Blocked::KeyLost { .. })) if has_ended => {
+                self.publish_sealed(config).await?;
+                Ok(Ended::InOrder)
+            }
             Err(EnforcerError::Blocked(
                 blocked @ (Blocked::LogDisagrees(_)
                 | Blocked::CounterpartyDisagrees(_)
@@ -349,6 +355,12 @@ impl Rotation {
     /// Leaves the old stream as it is; what is signed in it can still be published.
     async fn leave_it(&self, config: &Config, why: &EnforcerError) -> Result<Ended, Problem> {
         tracing::warn!("the old stream is not continued: {why}");
+        self.publish_sealed(config).await?;
+        Ok(Ended::Not)
+    }
+
+    /// Publishes what the old stream has sealed and not logged.
+    async fn publish_sealed(&self, config: &Config) -> Result<(), Problem> {
         if let Some(log) = &config.log {
             let client = PublishClient::new(log.url.as_str())?;
             let trust = trust(&self.home)?;
@@ -356,7 +368,7 @@ impl Rotation {
                 tracing::warn!(%error, "sealed batches of the old stream are not in the log");
             }
         }
-        Ok(Ended::Not)
+        Ok(())
     }
 
     fn how_it_ended(&self, journal: &Path) -> Result<Ended, Problem> {
