@@ -302,18 +302,29 @@ impl Reconciler {
         if self.options.contracts.is_empty() {
             return Judged::Unknown;
         }
-        let Some(digest) = seen.record.contract() else {
-            return Judged::Outside("it was made under no contract".to_owned());
-        };
-        let mut contracts = self.options.contracts.iter();
-        let Some(agreement) = contracts.find(|agreement| agreement.digest == digest) else {
-            return Judged::Outside(format!("it names contract {digest}, which is not given"));
-        };
         let (ours, theirs) = (&self.ours, &self.theirs);
         let other = if seen.issuer == ours { theirs } else { ours };
         let (asking, asked) = match seen.record.body {
             Body::Request(_) => (seen.issuer, other),
             _ => (other, seen.issuer),
+        };
+        let mut contracts = self.options.contracts.iter();
+        let Some(digest) = seen.record.contract() else {
+            // Before there was one for the direction, none was needed.
+            let needed = contracts.any(|agreement| {
+                let clauses = agreement.terms.clauses();
+                clauses.asking == *asking
+                    && clauses.asked == *asked
+                    && clauses.begins <= seen.record.time
+            });
+            return if needed {
+                Judged::Outside("it was made under no contract".to_owned())
+            } else {
+                Judged::Unknown
+            };
+        };
+        let Some(agreement) = contracts.find(|agreement| agreement.digest == digest) else {
+            return Judged::Outside(format!("it names contract {digest}, which is not given"));
         };
         let call = Call {
             asking,

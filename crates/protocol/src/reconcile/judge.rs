@@ -53,11 +53,11 @@ impl Findings {
         });
     }
 
-    fn breach(&mut self, kind: FaultKind, side: Side, text: String) {
+    fn breach(&mut self, kind: Option<FaultKind>, side: Side, text: String) {
         self.0.push(Finding {
             class: Class::OutsideContract,
             side: Some(side),
-            fault: Some(kind),
+            fault: kind,
             text,
         });
     }
@@ -332,7 +332,9 @@ impl Reconciler {
                 "it was outside of the contract for {}: {why}",
                 self.name(side)
             );
-            found.breach(FaultKind::OutsideContract, side, text);
+            // A record that names no contract shows nobody that one was needed.
+            let kind = call.contract().map(|_| FaultKind::OutsideContract);
+            found.breach(kind, side, text);
         };
         match (call.request, call.asked().map(|asked| &asked.terms)) {
             (Some(_), Some(Judged::Outside(why))) => outside(found, call.asking, why),
@@ -356,7 +358,7 @@ impl Reconciler {
                     "{} allowed it on evidence that was {evidence}, the contract asks for {needed}",
                     self.name(asked)
                 );
-                found.breach(FaultKind::EvidenceTooLow, asked, text);
+                found.breach(Some(FaultKind::EvidenceTooLow), asked, text);
             }
         }
     }

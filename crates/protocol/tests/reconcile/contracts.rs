@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use counterfoil_protocol::contract::{Clauses, Pattern, Permission, Pointer, Target, Terms};
+use counterfoil_protocol::fault::FaultKind;
 use counterfoil_protocol::names::Tier;
 use counterfoil_protocol::numbers::{Amount, Millis, UnixMillis};
 use counterfoil_protocol::reconcile::{Agreement, Class, Line, Options, Reconciler, Seen, Side};
@@ -97,7 +98,9 @@ fn a_call_that_no_permission_names_is_outside() {
     let other = terms(|clauses| {
         clauses.permissions[0].tool = Pattern::new("payout").unwrap();
     });
-    outside(&line(other, Side::Ours, None), Side::Ours, "no permission");
+    let other = line(other, Side::Ours, None);
+    outside(&other, Side::Ours, "no permission");
+    assert_eq!(other.findings[0].fault, Some(FaultKind::OutsideContract));
     // The contract has a direction.
     let line = line(terms(|_| {}), Side::Theirs, None);
     outside(
@@ -171,6 +174,16 @@ fn no_contract_or_another_one_is_outside() {
     // Asked and refused: the asking side went outside all the same.
     let line = judged(&said, "contract", terms(|_| {}), None);
     outside(&line, Side::Ours, "under no contract");
+    // It names no contract, so it proves to nobody that one was broken.
+    assert_eq!(line.findings[0].fault, None);
+
+    // Nothing was needed before the contract began, nor in the direction that has none.
+    let early = terms(|clauses| clauses.begins = UnixMillis::new(START * 1000 + 60_000));
+    let line = judged(&conversation, &said, "contract", early, None);
+    assert_eq!(line.class, Class::Matched, "{}", line.sentence);
+    let opposite = terms(|clauses| std::mem::swap(&mut clauses.asking, &mut clauses.asked));
+    let line = judged(&conversation, &said, "contract", opposite, None);
+    assert_eq!(line.class, Class::Matched, "{}", line.sentence);
 }
 
 #[test]
