@@ -8,7 +8,7 @@ use crate::agent::{Ended, HttpAgent};
 use crate::world::{World, retry};
 
 /// Reading needs a signature, refunding a witnessed request.
-fn terms(expires: &str, notice: u64) -> String {
+pub(crate) fn terms(expires: &str, notice: u64) -> String {
     format!(
         r#"
 asking = "acme.example"
@@ -56,7 +56,7 @@ fn world() -> World {
 }
 
 /// Both sides agree, by commands beside their running gateways. Returns the digest.
-fn agree(world: &World, terms: &str) -> String {
+pub(crate) fn agree(world: &World, terms: &str) -> String {
     fs::write(world.path("terms.toml"), terms).unwrap();
     let proposed = world.good(&["contract", "propose", "--home", "acme", "terms.toml"]);
     assert_eq!(proposed["standing"], "proposed");

@@ -460,6 +460,54 @@ fn two_enforcers_of_one_operator_work_at_the_same_time() {
     assert_eq!(globex["verified"], true, "{globex:#}");
 }
 
+/// A contract binds the enforcers that made it, so a further one asks for its own.
+#[test]
+fn a_further_enforcer_takes_no_calls_without_a_contract_once_there_is_one() {
+    let mut world = World::start();
+    crate::contract::agree(&world, &crate::contract::terms("2100-01-01T00:00:00Z", 0));
+    let listen = world.free_address();
+    let arguments = ["operator", "add-enforcer", "--home", "globex", "--out"];
+    let made = world.good(&[&arguments[..], &["globex-2", "--listen", &listen]].concat());
+    assert_eq!(made["contracts_required"], true, "{made:#}");
+    world.start_further("globex-2");
+    // Acme has an enforcer too that holds no contract; its owner has not heard that it needs one.
+    let own = world.free_address();
+    let arguments = ["operator", "add-enforcer", "--home", "acme", "--out"];
+    world.good(&[&arguments[..], &["acme-2", "--listen", &own]].concat());
+    let path = world.path("acme-2/operator.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches("contract = \"required\"").count(), 1, "{text}");
+    let told = |own: &str| {
+        let url = format!("http://{own}/mcp/desk");
+        match HttpAgent::connect(&url) {
+            Err(error) => error,
+            Ok(mut agent) => format!("{:?}", agent.call("search", json!({ "query": "no" }))),
+        }
+    };
+    world.start_further("acme-2");
+    retry("acme's further enforcer asks for one", || {
+        told(&own).contains("contract_missing").then_some(())
+    });
+    world.stop("acme-2");
+    let text = text.replace("contract = \"required\"\n", "");
+    let text = text.replace(
+        &format!("http://{}/mcp/desk", world.gateway("globex")),
+        &format!("http://{listen}/mcp/desk"),
+    );
+    fs::write(&path, text).unwrap();
+    world.start_further("acme-2");
+    retry("globex's further enforcer asks for one", || {
+        told(&own).contains("contract_missing").then_some(())
+    });
+    assert!(world.did().is_empty(), "{:?}", world.did());
+    let denied = world.records("globex-2");
+    let because = |one: &Value| {
+        let summary = one["summary"].as_str().unwrap();
+        summary.contains("contract_missing")
+    };
+    assert!(denied.iter().any(because), "{denied:#?}");
+}
+
 /// One operator calls two enforcers of another: what it sent to the one, the other fetches.
 #[test]
 fn both_enforcers_of_an_operator_answer_the_same_counterparty() {

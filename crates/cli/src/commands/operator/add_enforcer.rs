@@ -10,19 +10,27 @@ use counterfoil_durable::lock::DirectoryLock;
 use counterfoil_enforcer::environment::{Clock as _, SystemClock};
 use counterfoil_enforcer::journal::{self, JournalReader};
 use counterfoil_gateway::config::Config;
+use counterfoil_gateway::control::Contracts;
 use counterfoil_gateway::home::{Home, read_key};
+use counterfoil_gateway::proxy::Direction;
 use serde_json::json;
 
 use crate::answer::{Answer, OrProblem as _, Problem};
 use crate::commands::init::new_key;
 use crate::home::{HomeArgument, config};
 use crate::manifests;
+use crate::operate::operate_within;
 
 /// Make a further enforcer of this operator: a home with a key, a journal and a stream of its own.
 ///
 /// Both work at the same time. Policy, trust file and configuration are copied; the root key is not.
 /// Other operators ask for the records of both at the one exchange address of the manifest, so its
 /// gateway must be able to read the new home. Budgets are kept by each enforcer for itself.
+///
+/// So are contracts: the new one holds none. If the home has ever agreed on one, the new home's
+/// operator.toml says `contract = "required"` for every server between operators: it refuses such
+/// calls until it has a contract of its own, made with `contract propose` and `contract accept` and
+/// the new home.
 ///
 /// If it is cut short, run it again.
 #[derive(Debug, Args)]
@@ -60,7 +68,14 @@ pub(super) async fn add(command: &AddEnforcer) -> Result<Answer, Problem> {
         .clone()
         .unwrap_or_else(|| format!("http://{}", command.listen));
     let text = moved_config(&file::read_text(&home.config())?, &command.listen, &url);
-    Config::parse(&text, &further.config()).or_next("check the values of --listen and --url")?;
+    let parsed = Config::parse(&text, &further.config())
+        .or_next("check the values of --listen and --url")?;
+    let agreed = has_agreed(&home).await?;
+    let text = if agreed {
+        requiring_contracts(&text, &parsed, &further.config())?
+    } else {
+        text
+    };
 
     if !further.directory().exists() {
         file::create_directory(further.directory())?;
@@ -103,15 +118,78 @@ pub(super) async fn add(command: &AddEnforcer) -> Result<Answer, Problem> {
     journal::create(&further.journal(), &operator, &key, SystemClock.now())?;
     let version = manifest.manifest().version.get();
     Ok(Answer::good(
-        json!({ "home": command.out, "key": kid.to_string(), "version": version }),
+        json!({
+            "home": command.out,
+            "key": kid.to_string(),
+            "version": version,
+            "contracts_required": agreed,
+        }),
         format!(
             "made a further enforcer of {operator} in {out}, key {kid}, by manifest {version}\n\
              agents, servers and budgets are in {out}/operator.toml; tokens are not copied\n\
+             each enforcer makes its own contracts, and this one has none: counterfoil contract \
+             propose|accept --home {out}\n\
+             {required}\
              \n\
              next:\n  counterfoil gateway serve --home {out}\n",
             out = command.out.display(),
+            required = if agreed {
+                "until then it refuses calls between operators: its operator.toml says \
+                 contract = \"required\" for them\n"
+            } else {
+                ""
+            },
         ),
     ))
+}
+
+/// Whether this home has ever agreed on a contract with anybody: what a contract limits does not
+/// become free when it ends.
+async fn has_agreed(home: &Home) -> Result<bool, Problem> {
+    let contracts = operate_within(home, Contracts { contract: None })
+        .await
+        .at("which contracts there are cannot be told")?;
+    Ok(contracts.iter().any(|one| one.acceptance.is_some()))
+}
+
+/// The configuration with a contract required for every server between operators.
+fn requiring_contracts(text: &str, config: &Config, path: &Path) -> Result<String, Problem> {
+    let mut servers = config.servers.iter();
+    let mut between = false;
+    let mut changed = String::new();
+    for line in text.lines() {
+        let trimmed = line.trim_start();
+        let begins = trimmed.starts_with("[[servers]]");
+        if trimmed.starts_with('[') {
+            between = begins
+                && servers
+                    .next()
+                    .is_some_and(|server| server.direction != Direction::Local);
+        }
+        let key = trimmed.split('=').next().unwrap_or_default().trim();
+        if between && key == "contract" {
+            continue;
+        }
+        changed.push_str(line);
+        changed.push('\n');
+        if between && begins {
+            changed.push_str("contract = \"required\"\n");
+        }
+    }
+    let required = Config::parse(&changed, path).is_ok_and(|config| {
+        config
+            .servers
+            .iter()
+            .all(|server| server.contract_required || server.direction == Direction::Local)
+    });
+    if required {
+        Ok(changed)
+    } else {
+        Err(
+            Problem::new("contracts cannot be made required in the configuration of the new home")
+                .next("write every server of operator.toml as a [[servers]] section of its own"),
+        )
+    }
 }
 
 /// The configuration with other addresses.
