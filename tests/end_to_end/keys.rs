@@ -508,6 +508,29 @@ fn a_further_enforcer_takes_no_calls_without_a_contract_once_there_is_one() {
     assert!(denied.iter().any(because), "{denied:#?}");
 }
 
+#[test]
+fn a_rotation_without_the_journal_says_that_contracts_are_forgotten() {
+    let mut world = World::start();
+    crate::contract::agree(&world, &crate::contract::terms("2100-01-01T00:00:00Z", 0));
+    world.stop("globex");
+    // What ends in order keeps them.
+    let rotated = world.good(&["operator", "rotate", "--home", "globex"]);
+    assert_eq!(rotated["contracts_forgotten"], false);
+    assert_eq!(rotated["note"], Value::Null);
+    let list = ["contract", "list", "--home", "globex"];
+    assert_eq!(world.good(&list)[0]["standing"], "in_force");
+
+    fs::write(world.path("globex/journal.sqlite"), "broken").unwrap();
+    let rotate = ["operator", "rotate", "--home", "globex"];
+    assert_eq!(world.run(&rotate).code, Some(2));
+    let rotated = world.good(&[&rotate[..], &["--without-journal"]].concat());
+    assert_eq!(rotated["contracts_forgotten"], true, "{rotated:#}");
+    let note = rotated["note"].as_str().unwrap();
+    assert!(note.contains("contracts are forgotten"), "{note}");
+    assert!(note.contains("contract = \"required\""), "{note}");
+    assert_eq!(world.good(&list), json!([]));
+}
+
 /// One operator calls two enforcers of another: what it sent to the one, the other fetches.
 #[test]
 fn both_enforcers_of_an_operator_answer_the_same_counterparty() {

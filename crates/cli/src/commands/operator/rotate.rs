@@ -69,7 +69,9 @@ pub(crate) struct Rotate {
     #[arg(long, value_name = "DIR")]
     root_home: Option<PathBuf>,
     /// Go on although the journal does not hold together: balances, what was received and the calls
-    /// that it left open are lost.
+    /// that it left open are lost, and so is every contract. Which there were cannot be known any
+    /// more: agree again, and until then set `contract = "required"` for the servers between
+    /// operators in operator.toml, or calls without a contract are taken.
     #[arg(long, conflicts_with = "root")]
     without_journal: bool,
 }
@@ -157,11 +159,20 @@ async fn rotate_enforcer(
     } else {
         "its stream was not continued"
     };
+    // Which there were stands in the journal that nothing was taken over from.
+    let forgotten = without_journal && !ended;
+    let contracts = if forgotten {
+        format!("{CONTRACTS_FORGOTTEN}\n")
+    } else {
+        String::new()
+    };
     Ok(Answer::good(
         json!({
             "key": new.to_string(),
             "retired": old.to_string(),
             "ended_in_order": ended,
+            "contracts_forgotten": forgotten,
+            "note": forgotten.then_some(CONTRACTS_FORGOTTEN),
             "version": version,
             "journal": journal::retired_path(&home.journal(), old),
         }),
@@ -169,6 +180,7 @@ async fn rotate_enforcer(
             "key {new} begins a new stream, by manifest {version}\n\
              the old key, {old}, is retired and gone from {home}; {how}\n\
              its journal stays in {journals}: its receipts are made and served from there\n\
+             {contracts}\
              \n\
              next:\n  counterfoil gateway serve --home {home}\n",
             home = home.directory().display(),
@@ -176,6 +188,10 @@ async fn rotate_enforcer(
         ),
     ))
 }
+
+/// What is lost with a journal that nothing is taken over from.
+const CONTRACTS_FORGOTTEN: &str = "contracts are forgotten, and which there were cannot be known: \
+     agree again, and set contract = \"required\" for servers between operators until then";
 
 /// Whether the old stream said that it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
