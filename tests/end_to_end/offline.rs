@@ -39,6 +39,54 @@ fn receipts(world: &World) -> Vec<String> {
 }
 
 #[test]
+fn a_receipt_that_is_not_sealed_yet_is_named_and_waited_for() {
+    let mut world = World::set_up();
+    let path = world.path("globex/operator.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let (fast, slow) = ("interval_millis = 1000", "interval_millis = 3600000");
+    fs::write(&path, text.replacen(fast, slow, 1)).unwrap();
+    world.start_process("globex");
+    world.start_process("acme");
+    let call = || {
+        let mut agent = world.agent();
+        agent
+            .call("read_ticket", json!({ "id": "T-1001" }))
+            .unwrap();
+    };
+    call();
+    let get = ["receipt", "get", "--home", "acme", "--all", "--from"];
+    let get = [&get[..], &["globex.example", "--out", "theirs"]].concat();
+    let said = world.run(&get);
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    let list = said.json.as_array().unwrap();
+    assert!(!list.is_empty());
+    assert!(list.iter().all(|one| one["code"] == "not_sealed"));
+
+    // A gateway that ends seals what it has; what comes after that is not sealed again.
+    world.stop("globex");
+    fs::write(&path, text.replacen(fast, slow, 1)).unwrap();
+    world.start_process("globex");
+    let sealed = list.len();
+    let mut agent = world.agent();
+    agent
+        .call("read_ticket", json!({ "id": "T-1002" }))
+        .unwrap();
+    let said = world.run(&get);
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    let list = said.json.as_array().unwrap();
+    let written = list.iter().filter(|one| one["file"].is_string()).count();
+    assert_eq!(written, sealed, "{:#}", said.json);
+    assert!(list.len() > written);
+
+    // Waited for, all of them come once somebody seals them.
+    world.stop("globex");
+    fs::write(&path, &text).unwrap();
+    world.start_process("globex");
+    let got = world.good(&[&get[..], &["--wait", "witnessed"]].concat());
+    assert_eq!(got.as_array().unwrap().len(), list.len());
+}
+
+#[test]
 fn receipts_verify_without_a_network() {
     let world = World::start();
     let files = receipts(&world);

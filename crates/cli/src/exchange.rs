@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use counterfoil_enforcer::environment::Environment;
+use counterfoil_gateway::GatewayError;
 use counterfoil_gateway::exchange::{ExchangeClient, Signer};
 use counterfoil_gateway::home::{Home, read_key};
 use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
@@ -43,9 +44,13 @@ impl Peer {
         Ok(Self { client })
     }
 
-    /// The receipt of one of its records.
-    pub(crate) async fn receipt(&self, id: RecordId) -> Result<Vec<u8>, Problem> {
-        Ok(self.client.receipt(id).await?)
+    /// The receipt of one of its records; none while that is in no sealed batch.
+    pub(crate) async fn receipt(&self, id: RecordId) -> Result<Option<Vec<u8>>, Problem> {
+        match self.client.receipt(id).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(GatewayError::NotSealed { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The receipts of its records to us, from a place in the channel; at most `limit`.

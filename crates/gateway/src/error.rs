@@ -63,6 +63,12 @@ pub enum GatewayError {
         /// What went wrong.
         detail: String,
     },
+    /// A receipt of another operator's record is asked for before the record's batch is sealed.
+    #[error("`{operator}` has not sealed the batch of the record yet")]
+    NotSealed {
+        /// The operator.
+        operator: String,
+    },
     /// An HTTP client could not be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(String),
@@ -82,6 +88,7 @@ impl GatewayError {
             Self::UnknownServer { .. } => "unknown_server",
             Self::Spawn { .. } => "server_not_started",
             Self::Exchange { .. } => "exchange_failed",
+            Self::NotSealed { .. } => "not_sealed",
             Self::Client(_) => "http_client_failed",
             Self::Enforcer(error) => error.code(),
         }

@@ -118,7 +118,13 @@ async fn an_operator_gets_the_other_sides_records_and_receipts() {
         ));
         ids.push(record.id());
     }
-    // Sealed in a batch, a record is found by its id too.
+    // A record has a receipt once its batch is sealed. Until then whoever it was sent to is told so,
+    // and nobody else.
+    let waiting = acme.receipt(ids[1]).await.unwrap_err();
+    assert_eq!(waiting.code(), "not_sealed", "{waiting}");
+    let stranger = three.client(Signer::Key(Arc::new(key(3))));
+    let foreign = stranger.receipt(ids[1]).await.unwrap_err().to_string();
+    assert!(foreign.contains("not_found"), "{foreign}");
     let mut sealer =
         counterfoil_enforcer::seal::Sealer::new(three.globex.enforcer.clone()).unwrap();
     tokio::task::spawn_blocking(move || sealer.seal().unwrap())

@@ -299,6 +299,11 @@ impl ExchangeClient {
         }
         Err(
             self.error(match serde_json::from_slice::<Problem>(&answer) {
+                Ok(problem) if problem.code == "not_sealed" => {
+                    return Err(GatewayError::NotSealed {
+                        operator: self.operator.to_string(),
+                    });
+                }
                 Ok(problem) => format!("{} ({}, status {status})", problem.detail, problem.code),
                 Err(_) => format!("status {status}"),
             }),

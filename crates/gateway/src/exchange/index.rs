@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use counterfoil_enforcer::EnforcerError;
 use counterfoil_enforcer::journal::JournalReader;
+use counterfoil_protocol::digest::RecordId;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::numbers::Sequence;
 use counterfoil_protocol::record::UnverifiedRecord;
@@ -30,6 +31,9 @@ struct State {
     /// By counterparty: the n-th entry is where channel record n is.
     channels: HashMap<OperatorName, Vec<Sequence>>,
 }
+
+/// The journal, and by counterparty where the records to it are.
+type Followed<'a> = (&'a JournalReader, &'a HashMap<OperatorName, Vec<Sequence>>);
 
 impl ChannelIndex {
     pub(super) fn new(journal: &Path) -> Self {
@@ -57,7 +61,43 @@ impl ChannelIndex {
         limit: usize,
     ) -> Result<Vec<(Sequence, Vec<u8>)>, EnforcerError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = &mut *state;
+        let (reader, channels) = self.follow(&mut state)?;
+        let Some(channel) = channels.get(counterparty) else {
+            return Ok(Vec::new());
+        };
+        let start = usize::try_from(from).unwrap_or(usize::MAX);
+        channel
+            .iter()
+            .skip(start)
+            .take(limit)
+            .map(|sequence| Ok((*sequence, reader.record(*sequence)?.0)))
+            .collect()
+    }
+
+    /// Whether a record of the channel to `counterparty` has this id and is in no sealed batch.
+    pub(super) fn is_unsealed(
+        &self,
+        counterparty: &OperatorName,
+        id: RecordId,
+    ) -> Result<bool, EnforcerError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reader, channels) = self.follow(&mut state)?;
+        let sealed = match reader.last_batch()? {
+            Some(batch) => batch.first.get().saturating_add(batch.count),
+            None => 0,
+        };
+        let channel = channels.get(counterparty).into_iter().flatten().rev();
+        for sequence in channel.take_while(|sequence| sequence.get() >= sealed) {
+            let (bytes, _) = reader.record(*sequence)?;
+            if UnverifiedRecord::parse(&bytes)?.id() == id {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads what has been added to the journal.
+    fn follow<'a>(&self, state: &'a mut State) -> Result<Followed<'a>, EnforcerError> {
         let reader = match &mut state.reader {
             Some(reader) => reader,
             none => none.insert(JournalReader::open(&self.journal)?),
@@ -74,15 +114,6 @@ impl ChannelIndex {
                 }
             }
         }
-        let Some(channel) = state.channels.get(counterparty) else {
-            return Ok(Vec::new());
-        };
-        let start = usize::try_from(from).unwrap_or(usize::MAX);
-        channel
-            .iter()
-            .skip(start)
-            .take(limit)
-            .map(|sequence| Ok((*sequence, reader.record(*sequence)?.0)))
-            .collect()
+        Ok((reader, &state.channels))
     }
 }

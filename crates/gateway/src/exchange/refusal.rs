@@ -36,6 +36,15 @@ impl Refusal {
         )
     }
 
+    /// It will be there: the record is in the channel, and in no sealed batch yet.
+    pub(super) fn not_sealed() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "not_sealed",
+            "the record is in no sealed batch yet".to_owned(),
+        )
+    }
+
     pub(super) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -77,7 +77,12 @@ impl Exchange {
         Ok(records.iter().map(|(_, bytes)| encode(bytes)).collect())
     }
 
-    fn receipt(&self, asking: &OperatorName, id: RecordId) -> Result<Vec<u8>, EnforcerError> {
+    /// The receipt of a record to `asking`; none while it is in no sealed batch.
+    fn receipt(
+        &self,
+        asking: &OperatorName,
+        id: RecordId,
+    ) -> Result<Option<Vec<u8>>, EnforcerError> {
         for (_, journal) in streams::served(self.enforcer.journal_path()) {
             let mut builder = self.builder(&journal)?;
             let sequence = match builder.reader().sequence_of(id) {
@@ -89,7 +94,13 @@ impl Exchange {
             let record = UnverifiedRecord::parse(&bytes)?;
             let link = record.unverified_content().channel();
             if link.is_some_and(|link| link.counterparty == *asking) {
-                return Ok(builder.build(sequence, &[])?.encode());
+                return Ok(Some(builder.build(sequence, &[])?.encode()));
+            }
+        }
+        // Only records to the asking operator are looked through: of others it learns nothing.
+        for (stream, _) in streams::served(self.enforcer.journal_path()) {
+            if self.index(Some(stream))?.is_unsealed(asking, id)? {
+                return Ok(None);
             }
         }
         Err(EnforcerError::NotFound(String::new()))
@@ -237,7 +248,7 @@ async fn receipt(
     let operator = bare(&exchange, request).await?.0;
     let id = RecordId::from_hex(&id).map_err(|_| Refusal::not_found())?;
     let bytes = blocking(move || exchange.receipt(&operator, id)).await?;
-    Ok(cbor(bytes))
+    Ok(cbor(bytes.ok_or_else(Refusal::not_sealed)?))
 }
 
 async fn terms(

@@ -175,8 +175,16 @@ pub(super) fn answer(
     if let Some(missing) = missing {
         text.push_str(&format!("NOT ASKED {missing}\n"));
     }
+    // The most that the trust file can show is not there yet.
+    let level = if exported.unsealed > 0 {
+        " --level signed"
+    } else if exported.unlogged > 0 {
+        " --level committed"
+    } else {
+        ""
+    };
     text.push_str(&format!(
-        "\nnext:\n  counterfoil evidence verify {} --trust {trust}\n",
+        "\nnext:\n  counterfoil evidence verify {} --trust {trust}{level}\n",
         out.display()
     ));
     Answer::good(

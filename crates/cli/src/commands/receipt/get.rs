@@ -19,7 +19,7 @@ use counterfoil_protocol::trust::Trust;
 use counterfoil_protocol::verify::{Level, verify};
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, OrProblem as _, Problem};
+use crate::answer::{Answer, Exit, OrProblem as _, Problem};
 use crate::commands::verify::LevelName;
 use crate::disclosed::Field;
 use crate::exchange::Peer;
@@ -32,6 +32,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Get receipts of our own records, or of another operator's from that operator.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Exit codes: 0 all receipts are written, 1 the other operator has not sealed the batch of a record yet,
+2 wrong usage or input.
+
 Examples:
   counterfoil receipt get --home acme --sequence 12 --out 12.receipt
   counterfoil receipt get --home acme --all --wait witnessed --out receipts
@@ -112,8 +115,13 @@ async fn get(command: &Get) -> Result<Answer, Problem> {
     };
     let deadline = Instant::now() + Duration::from_secs(command.timeout);
     let mut written = Vec::with_capacity(wanted.len());
+    let mut missing = Vec::new();
     for record in wanted {
-        let bytes = fetch(command, &mut source, record, &trust, &home, deadline).await?;
+        let fetched = fetch(command, &mut source, record, &trust, &home, deadline).await?;
+        let Some(bytes) = fetched else {
+            missing.push(record);
+            continue;
+        };
         let path = path(command, &operator, record.sequence)?;
         file::replace(&path, &bytes, Access::Everyone)?;
         // What the receipt shows of itself, at whatever level it has reached.
@@ -135,6 +143,21 @@ async fn get(command: &Get) -> Result<Answer, Problem> {
             "sequence": report.facts.as_ref().map(|facts| facts.record.sequence.get()),
         }));
     }
+    for record in &missing {
+        text.push_str(&format!(
+            "NOT SEALED record {} of {operator} is in no batch yet, and has no receipt: --wait \
+             committed waits for it\n",
+            record.sequence
+        ));
+        list.push(json!({
+            "file": null,
+            "verified": false,
+            "level": null,
+            "id": record.id.to_string(),
+            "sequence": record.sequence.get(),
+            "code": "not_sealed",
+        }));
+    }
     if let Some((path, _)) = written.last() {
         let shown = if command.all {
             path.with_file_name(format!("*.{FILE_EXTENSION}"))
@@ -147,7 +170,15 @@ async fn get(command: &Get) -> Result<Answer, Problem> {
             home.trust().display()
         ));
     }
-    Ok(Answer::good(Value::Array(list), text))
+    Ok(Answer {
+        json: Value::Array(list),
+        text,
+        exit: if missing.is_empty() {
+            Exit::Good
+        } else {
+            Exit::NotVerified
+        },
+    })
 }
 
 /// Our own records that are asked for.
@@ -242,7 +273,8 @@ fn received_records(
     Ok(found)
 }
 
-/// Gets one receipt, and waits until it has come as far as was asked for.
+/// Gets one receipt, and waits until it has come as far as was asked for. None if the record is in
+/// no batch yet, and nothing is waited for.
 async fn fetch(
     command: &Get,
     source: &mut Source,
@@ -250,24 +282,25 @@ async fn fetch(
     trust: &Trust,
     home: &Home,
     deadline: Instant,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<Option<Vec<u8>>, Problem> {
     loop {
         let found = match source {
-            Source::Own(builder) => Ok(own(command, builder, record)?),
+            Source::Own(builder) => Ok(Some(own(command, builder, record)?)),
             Source::Peer(peer) => peer.receipt(record.id).await,
         };
         let Some(wait) = command.wait.map(Level::from) else {
             return found;
         };
         let why = match found {
-            Ok(bytes) => {
+            Ok(Some(bytes)) => {
                 let report = verify(&bytes, trust, wait);
                 match report.failure {
-                    None => return Ok(bytes),
+                    None => return Ok(Some(bytes)),
                     Some(failure) => failure.to_string(),
                 }
             }
-            // It may be away, or may not have sealed the record yet.
+            Ok(None) => "it is in no sealed batch yet".to_owned(),
+            // It may be away.
             Err(problem) => problem.to_string(),
         };
         if Instant::now() >= deadline {
