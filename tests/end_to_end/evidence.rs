@@ -294,9 +294,21 @@ fn what_was_decided_is_decided_again() {
         "{report:#}"
     );
     // Without it there is nothing to decide with, and that is said.
-    let report = world.good(&with("globex/policy"));
-    assert_eq!(report["decided_again"], 0);
-    assert!(report["policy_set_not_given"].as_u64().unwrap() >= 10);
+    let other = world.run(&with("globex/policy"));
+    assert_eq!(other.code, Some(1), "{:#}", other.json);
+    assert_eq!(other.json["follows"], false);
+    assert_eq!(other.json["decided_again"], 0);
+    assert_eq!(
+        other.json["policy_sets_not_named"][0]["folder"],
+        "globex/policy"
+    );
+    assert!(other.json["policy_set_not_given"].as_u64().unwrap() >= 10);
+    // Nor does it help beside the right one: whoever gave it expected that something names it.
+    let both = [&with("acme/policy")[..], &["--policy", "globex/policy"]].concat();
+    let both = world.run(&both);
+    assert_eq!(both.code, Some(1));
+    assert!(both.json["decided_again"].as_u64().unwrap() >= 10);
+    assert_eq!(both.json["differences"], json!([]));
     // Nor without what the policy was asked.
     export(&world, "acme", &[], "closed.evidence");
     let closed = ["evidence", "replay", "closed.evidence", "--trust", "trust"];

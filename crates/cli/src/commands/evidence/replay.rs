@@ -2,7 +2,6 @@
 
 mod judge;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -37,8 +36,8 @@ use crate::show;
 /// disclosed cannot be decided again, and is counted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 everything that could be decided again follows, 1 something does not, or the evidence
-does not verify, 2 wrong usage or input.
+Exit codes: 0 everything that could be decided again follows, 1 something does not, the evidence does
+not verify, or no record names a policy set that was given, 2 wrong usage or input.
 
 Examples:
   counterfoil evidence replay --home acme
@@ -84,7 +83,15 @@ pub(crate) fn run(command: &Replay) -> Result<Answer, Problem> {
     if folders.is_empty() {
         folders.extend(layout.iter().map(|home| home.policy()));
     }
-    let mut judge = Judge::new(policies(&folders)?);
+    let policies = policies(&folders)?;
+    // The home's own set may have changed since. One that somebody names is meant to be used.
+    let mut given: Vec<(PathBuf, String)> = Vec::new();
+    for (folder, set) in folders.iter().zip(&policies) {
+        if command.policy.contains(folder) {
+            given.push((folder.clone(), set.digest().to_string()));
+        }
+    }
+    let mut judge = Judge::new(policies);
     for path in &command.contract {
         let bytes = file::read(path).or_next("name contract files with --contract")?;
         let report = verify_contract(&bytes, &trust, Level::Signed);
@@ -112,19 +119,18 @@ pub(crate) fn run(command: &Replay) -> Result<Answer, Problem> {
             }
         }
     }
+    given.retain(|(_, digest)| !judge.names(digest));
     let (counts, differences) = judge.finish();
-    Ok(answer(&summaries, &counts, &differences))
+    Ok(answer(&summaries, &counts, &differences, &given))
 }
 
-fn policies(folders: &[PathBuf]) -> Result<BTreeMap<String, PolicySet>, Problem> {
-    let mut policies = BTreeMap::new();
-    for folder in folders {
-        let set = PolicySet::load(folder)
+fn policies(folders: &[PathBuf]) -> Result<Vec<PolicySet>, Problem> {
+    let load = |folder: &PathBuf| {
+        PolicySet::load(folder)
             .at(folder.display())
-            .or_next("name the folder of a policy set with --policy")?;
-        policies.insert(set.digest().to_string(), set);
-    }
-    Ok(policies)
+            .or_next("name the folder of a policy set with --policy")
+    };
+    folders.iter().map(load).collect()
 }
 
 /// Verifies a bundle while it is being made.
@@ -175,7 +181,12 @@ fn replay_home(
     Ok(verifier.summary().clone())
 }
 
-fn answer(summaries: &[(String, Summary)], counts: &Counts, differences: &[Difference]) -> Answer {
+fn answer(
+    summaries: &[(String, Summary)],
+    counts: &Counts,
+    differences: &[Difference],
+    not_named: &[(PathBuf, String)],
+) -> Answer {
     let mut text = String::new();
     let mut not_verified = Vec::new();
     let mut unreadable = false;
@@ -201,14 +212,25 @@ fn answer(summaries: &[(String, Summary)], counts: &Counts, differences: &[Diffe
             difference.detail
         ));
     }
+    for (folder, digest) in not_named {
+        text.push_str(&format!(
+            "NOT NAMED {}: no record was decided with this policy set ({})\n",
+            folder.display(),
+            show::short(digest)
+        ));
+    }
     for (count, what) in counts.lines() {
         if count > 0 {
             text.push_str(&format!("{count:>8} {what}\n"));
         }
     }
-    let good = differences.is_empty() && not_verified.is_empty();
+    let contradicted = !differences.is_empty() || !not_verified.is_empty();
+    let good = !contradicted && not_named.is_empty();
     text.push_str(match (good, counts.decided_again) {
-        (false, _) => "\nDOES NOT FOLLOW.\n",
+        (false, _) if contradicted => "\nDOES NOT FOLLOW.\n",
+        (false, _) => {
+            "\nNOT SHOWN TO FOLLOW: a policy set that was given is not that of the records.\n"
+        }
         (true, 0) => "\nFOLLOWS, as far as the records go: no verdict could be decided again.\n",
         (true, _) => "\nFOLLOWS.\n",
     });
@@ -219,6 +241,9 @@ fn answer(summaries: &[(String, Summary)], counts: &Counts, differences: &[Diffe
             "first": shown.first(),
             "differences": shown,
             "not_verified": not_verified,
+            "policy_sets_not_named": not_named.iter().map(|(folder, digest)| {
+                json!({ "folder": folder, "policy_set": digest })
+            }).collect::<Vec<_>>(),
             "records": counts.records,
             "decided_again": counts.decided_again,
             "input_not_disclosed": counts.closed,

@@ -1,6 +1,6 @@
 //! Whether what a record states follows from what it was made from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use counterfoil_enforcer::input::DisclosedInput;
 use counterfoil_enforcer::ledger::RISK_POINTS;
@@ -93,6 +93,8 @@ struct Stream {
 #[derive(Debug)]
 pub(super) struct Judge {
     policies: BTreeMap<String, PolicySet>,
+    /// The digests of the policy sets that records name.
+    named: BTreeSet<String>,
     contracts: HashMap<ContentDigest, Terms>,
     streams: HashMap<KeyThumbprint, Stream>,
     counts: Counts,
@@ -109,14 +111,21 @@ struct Decided<'a> {
 }
 
 impl Judge {
-    pub(super) fn new(policies: BTreeMap<String, PolicySet>) -> Self {
+    pub(super) fn new(policies: Vec<PolicySet>) -> Self {
+        let keyed = |set: PolicySet| (set.digest().to_string(), set);
         Self {
-            policies,
+            policies: policies.into_iter().map(keyed).collect(),
+            named: BTreeSet::new(),
             contracts: HashMap::new(),
             streams: HashMap::new(),
             counts: Counts::default(),
             differences: Vec::new(),
         }
+    }
+
+    /// Whether a record names the policy set with this digest.
+    pub(super) fn names(&self, policy_set: &str) -> bool {
+        self.named.contains(policy_set)
     }
 
     /// Takes in the terms of a contract.
@@ -143,6 +152,8 @@ impl Judge {
         }
         let decided = decided(record, disclosures);
         if let Some(decided) = decided {
+            let policy_set = decided.evaluation.policy_set;
+            self.named.insert(policy_set.to_string());
             for found in [
                 self.decide_again(verified.kid(), &decided),
                 self.under_contract(verified.issuer(), &decided),
