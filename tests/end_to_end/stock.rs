@@ -69,36 +69,50 @@ fn others_verify_what_is_exported() {
 
 #[test]
 fn what_can_be_exported_by_whom() {
-    let world = World::start();
+    let mut world = World::start();
     world
         .agent()
         .call("search", json!({ "query": "lamp" }))
         .unwrap();
     let file = sealed(&world, "request");
-    let export = |more: &[&str]| {
+    let export = |out: &str, more: &[&str]| {
         let arguments = [
-            "receipt", "export", &file, "--format", "rfc9942", "--out", "out",
+            "receipt", "export", &file, "--format", "rfc9942", "--out", out,
         ];
         world.run(&[&arguments[..], more].concat())
     };
     // Anybody who has the receipt can make the operator's one, and asks nobody for it.
-    let said = export(&["--trust", "trust", "--offline"]);
+    let said = export("alone", &["--trust", "trust", "--offline"]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
-    let found = verified("rfc9942", &world.path("out"));
+    let found = verified("rfc9942", &world.path("alone"));
     assert_eq!(found.len(), 1);
+    // Two exports in one folder would be taken for one.
+    let record = std::fs::read(world.path("alone/record.cose")).unwrap();
+    let said = export("alone", &["--home", "globex"]);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.stderr.contains("a folder of its own"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(
+        std::fs::read(world.path("alone/record.cose")).unwrap(),
+        record
+    );
+    assert!(!world.path("alone/commitment.cose").exists());
     // The other form needs the key of the record, which globex does not have.
     for more in [
         &["--trust", "trust", "--offline"][..],
         &["--home", "globex"],
     ] {
-        let said = export(&[more, &["--algorithm", "eddsa"]].concat());
+        let said = export("none", &[more, &["--algorithm", "eddsa"]].concat());
         assert_eq!(said.code, Some(2));
         assert!(said.stderr.contains("signed again"), "{}", said.stderr);
     }
     // Globex asks the same log as acme.
-    assert_eq!(export(&["--home", "globex"]).code, Some(0));
-    assert_eq!(verified("rfc9942", &world.path("out")).len(), 2);
-    let said = export(&["--trust", "trust"]);
+    assert_eq!(export("both", &["--home", "globex"]).code, Some(0));
+    assert_eq!(verified("rfc9942", &world.path("both")).len(), 2);
+    let said = export("none", &["--trust", "trust"]);
     assert_eq!(said.code, Some(2));
     assert!(said.stderr.contains("--log"), "{}", said.stderr);
     // What is not verified is not exported.
@@ -120,6 +134,30 @@ fn what_can_be_exported_by_whom() {
     ]);
     assert_eq!(said.code, Some(1));
     assert!(!world.path("none").exists());
+    // The key of the record is rotated away: acme itself cannot sign for old verifiers any more.
+    world.stop("acme");
+    world.good(&["operator", "rotate", "--home", "acme"]);
+    let eddsa = ["--home", "acme", "--algorithm", "eddsa"];
+    let said = world.run(
+        &[
+            &["receipt", "export", &file, "--format", "rfc9942"][..],
+            &["--out", "none"],
+            &eddsa,
+        ]
+        .concat(),
+    );
+    assert_eq!(said.code, Some(2));
+    let told = &said.stderr;
+    assert!(told.contains("another key now"), "{told}");
+    assert!(!told.contains("run this with its --home"), "{told}");
+    let said = world.run(
+        &[
+            &["receipt", "export", &file, "--format", "rfc9942"][..],
+            &["--out", "late", "--home", "acme"],
+        ]
+        .concat(),
+    );
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
 }
 
 /// A batch of one record, and a log of one entry: paths without a hash.
@@ -155,13 +193,14 @@ fn trees_of_one_leaf() {
         let export = [
             "receipt", "export", file, "--format", "scitt", "--home", "acme",
         ];
-        let more = ["--algorithm", "eddsa", "--out", "one"];
+        let out = format!("stock-{}", receipt["sequence"]);
+        let more = ["--algorithm", "eddsa", "--out", &out];
         let said = world.good(&[&export[..], &more].concat());
-        (said["levels"][0]["size"] == 1).then_some(said)
+        (said["levels"][0]["size"] == 1).then_some((out, said))
     });
-    let one = one.expect("no batch has one record");
+    let (out, one) = one.expect("no batch has one record");
     assert_eq!(one["levels"][0]["index"], 0);
-    let found = verified("scitt", &world.path("one"));
+    let found = verified("scitt", &world.path(&out));
     assert_eq!(found[0]["size"], 1);
 }
 

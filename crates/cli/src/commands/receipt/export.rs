@@ -44,7 +44,7 @@ pub(crate) struct Export {
     /// What to write.
     #[arg(long, value_name = "FORMAT")]
     format: Format,
-    /// The folder to write to. Files of these names in it are replaced.
+    /// The folder to write to, one for each export.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Under which number the receipts name their algorithm. Old verifiers know only `eddsa`; the
@@ -90,6 +90,16 @@ impl From<AlgorithmName> for Algorithm {
     }
 }
 
+/// All names that an export gives to files.
+const NAMES: [&str; 6] = [
+    "record.cose",
+    "record.receipt.cose",
+    "commitment.cose",
+    "commitment.receipt.cose",
+    "enforcer.pem",
+    "log.pem",
+];
+
 /// A signed statement, its receipt, and the key that verifies the receipt.
 struct Leaf {
     name: &'static str,
@@ -127,6 +137,7 @@ pub(crate) fn run(command: &Export) -> Result<Answer, Problem> {
             exit: Exit::NotVerified,
         });
     }
+    is_unused(&command.out)?;
     let incomplete = || Problem::new(format!("{path} has no batch"));
     let batch = receipt.batch.as_ref().ok_or_else(incomplete)?;
     let mut leaves = vec![of_operator(command, &receipt, batch, own.as_ref())?];
@@ -136,6 +147,22 @@ pub(crate) fn run(command: &Export) -> Result<Answer, Problem> {
         leaves.push(of_log(command, batch, &proof, &trust, own.as_ref())?);
     }
     write(command, &leaves)
+}
+
+/// Files of two exports in one folder would be taken for one.
+fn is_unused(out: &Path) -> Result<(), Problem> {
+    match NAMES
+        .iter()
+        .map(|name| out.join(name))
+        .find(|path| path.exists())
+    {
+        Some(path) => Err(Problem::new(format!(
+            "`{}` is there already: an export has a folder of its own",
+            path.display()
+        ))
+        .next("give another folder with --out, or remove the files of the earlier export")),
+        None => Ok(()),
+    }
 }
 
 /// The record and the operator's receipt for it.
@@ -156,7 +183,21 @@ fn of_operator(
                 .ok_or_else(|| Problem::new("the operator's receipt has to be signed again"))
                 .or_next(next)?;
             let key = read_key(&own.enforcer_key())?;
-            CoseReceipt::of_batch_signed_again(record, &batch.commitment, path, &key)
+            let record = UnverifiedRecord::parse(record)?;
+            let kid = record.kid();
+            // Its key was rotated away: there is nobody left to sign.
+            if kid != key.public().thumbprint() && *record.issuer() == home::config(own)?.operator {
+                return Err(Problem::new(format!(
+                    "the operator's receipt has to be signed again, and {} has another key now than \
+                     {kid}, which signed the record",
+                    own.directory().display()
+                ))
+                .next(
+                    "of a further enforcer, give the home that has this key; a retired key is gone, \
+                     and its records can be exported with --algorithm ed25519 only",
+                ));
+            }
+            CoseReceipt::of_batch_signed_again(&receipt.record, &batch.commitment, path, &key)
                 .at("the operator's receipt has to be signed again")
                 .or_next(next)?
         }
