@@ -531,6 +531,28 @@ fn a_rotation_without_the_journal_says_that_contracts_are_forgotten() {
     assert_eq!(world.good(&list), json!([]));
 }
 
+#[test]
+fn a_registration_that_witnesses_hold_up_does_not_ask_for_the_token() {
+    let mut world = World::set_up();
+    for witness in ["w1", "w2"] {
+        world.kill(witness);
+    }
+    let text = fs::read_to_string(world.path("acme/operator.toml")).unwrap();
+    let (_, log) = text.split_once("[log]").unwrap();
+    let url = log.split('"').nth(1).unwrap();
+    let init = ["init", "--home", "new", "--operator", "new.example"];
+    let made = world.good(&[&init[..], &["--log", url]].concat());
+    let trust = fs::read_to_string(world.path("trust")).unwrap();
+    let line = made["trust_line"].as_str().unwrap();
+    fs::write(world.path("new/trust"), format!("{trust}{line}\n")).unwrap();
+    let register = ["operator", "register", "--home", "new", "--token-file"];
+    let said = world.run(&[&register[..], &["log/admission.token"]].concat());
+    assert_eq!(said.code, Some(2));
+    assert!(said.stderr.contains("(timeout)"), "{}", said.stderr);
+    assert!(said.stderr.contains("witnesses"), "{}", said.stderr);
+    assert!(!said.stderr.contains("token"), "{}", said.stderr);
+}
+
 /// One operator calls two enforcers of another: what it sent to the one, the other fetches.
 #[test]
 fn both_enforcers_of_an_operator_answer_the_same_counterparty() {

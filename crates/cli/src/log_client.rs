@@ -151,13 +151,36 @@ impl LogClient {
             return Ok(None);
         }
         Err(match serde_json::from_slice::<Refusal>(&body) {
-            Ok(refusal) => Problem::new(format!(
-                "the log at {} refuses: {} ({})",
-                self.url, refusal.detail, refusal.code
-            )),
+            Ok(refusal) => {
+                let problem = Problem::new(format!(
+                    "the log at {} refuses: {} ({})",
+                    self.url, refusal.detail, refusal.code
+                ));
+                match next(&refusal.code) {
+                    Some(next) => problem.next(next),
+                    None => problem,
+                }
+            }
             Err(_) => Problem::new(format!("the log at {} answers {status}", self.url)),
         })
     }
+}
+
+/// What to do about what a log answers. Spec: registries §9.
+fn next(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "admission_token" => "give the token with --token-file; the operator of the log has it",
+        "timeout" => {
+            "the log has taken it and waits, for its witnesses as a rule: run it again, and if it \
+             stays so ask the operator of the log whether they run"
+        }
+        "busy" | "pool_full" | "backlog_full" | "fork_unconfirmed" | "stopping" => {
+            "run it again in half a minute"
+        }
+        "fork_suspected" => "this log signs nothing any more: ask its operator why",
+        "key_taken" => "each operator and each enforcer has a key of its own: make a new home",
+        _ => return None,
+    })
 }
 
 fn unreachable_log(url: &str, error: &reqwest::Error) -> Problem {

@@ -47,10 +47,7 @@ pub(crate) async fn register(
     manifest: &[u8],
     token: Option<&Zeroizing<String>>,
 ) -> Result<Logged, Problem> {
-    let proof = client
-        .register(manifest, token)
-        .await
-        .or_next("give the token with --token-file; the operator of the log has it")?;
+    let proof = client.register(manifest, token).await?;
     let checked = TlogProof::parse(&proof)
         .at("the log's proof")
         .and_then(|checked| {
