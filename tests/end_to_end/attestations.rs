@@ -181,6 +181,19 @@ fn what_is_malformed_is_refused_or_withheld() {
         2
     );
 
+    // Nothing is shown to others as a place that is none.
+    let place = ["--kind", "in-toto", "--location", "javascript:alert(1)"];
+    let said = run(
+        dir,
+        &[&["attestation", "digest", "build.json"], &place[..]].concat(),
+    );
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.stderr.contains("a location begins with"),
+        "{}",
+        said.stderr
+    );
+
     // A file that is not what it is said to be gets no member.
     let said = run(
         dir,

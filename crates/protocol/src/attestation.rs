@@ -104,16 +104,31 @@ impl AttestationDigest {
     /// Reads the text form, as it is printed: `sha-256:` and lower-case hex.
     ///
     /// # Errors
-    /// As [`AttestationDigest::new`].
+    /// As [`AttestationDigest::new`], in the words of the text form.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let (name, digits) = text.split_once(':').unwrap_or((text, ""));
         let algorithm = match name {
             "sha-256" => -16,
             "sha-384" => -43,
             "sha-512" => -44,
-            _ => 0,
+            _ => {
+                return Err(Failure::new(
+                    FailureCode::StructureOutOfRange,
+                    "a digest begins with `sha-256:`, `sha-384:` or `sha-512:`, and no other \
+                     algorithm is known",
+                ));
+            }
         };
-        Self::new(algorithm, &from_hex(digits).unwrap_or_default())
+        let digest = from_hex(digits).ok_or_else(|| {
+            Failure::new(
+                FailureCode::StructureWrongType,
+                format!("the digits of a {name} digest are not lower-case hex, two for a byte"),
+            )
+        })?;
+        Self::new(algorithm, &digest).map_err(|failure| {
+            let detail = format!("a {name} digest is not {} bytes", digest.len());
+            Failure::new(failure.code(), detail)
+        })
     }
 
     /// A digest from its COSE algorithm number and bytes.

@@ -4,6 +4,7 @@
 //! `[{"kind":"…","digest":"sha-256:<hex>","location":"…"},…]`, the location optional. It stays where
 //! it is, so the digests of parameters and results cover it. Spec: mcp §9.
 
+use counterfoil_protocol::Failure;
 use counterfoil_protocol::attestation::{Attestation, AttestationDigest, MAX_ATTESTATIONS};
 use counterfoil_protocol::names::{AttestationKind, Location};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,12 @@ pub const ATTESTATIONS_KEY: &str = "dev.counterfoil/attestations";
 /// The most bytes of its value: what a record has room for beside everything else.
 pub const MAX_BYTES: usize = 8192;
 
+/// The schemes that a location may have: something is fetched or looked up by them, and nothing is
+/// run, opened on this machine, or carried in the location itself.
+pub const LOCATION_SCHEMES: [&str; 12] = [
+    "https", "http", "ipfs", "ipns", "ar", "oci", "s3", "gs", "ftp", "sftp", "urn", "did",
+];
+
 /// Why the member is not a list of attestations.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the member `dev.counterfoil/attestations` is malformed: {0}")]
@@ -24,6 +31,12 @@ impl AttestationsError {
     /// A stable code for peers and users.
     pub const fn code(&self) -> &'static str {
         "attestations_malformed"
+    }
+}
+
+impl From<Failure> for AttestationsError {
+    fn from(failure: Failure) -> Self {
+        Self(failure.detail().to_owned())
     }
 }
 
@@ -70,6 +83,29 @@ pub fn encode(attestations: &[Attestation]) -> String {
     serde_json::to_string(&entries).unwrap_or_default()
 }
 
+/// Reads where evidence can be had: a URI of one of [`LOCATION_SCHEMES`].
+///
+/// # Errors
+/// [`AttestationsError`].
+pub fn location(text: &str) -> Result<Location, AttestationsError> {
+    let location = Location::new(text)?;
+    let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
+    let known = LOCATION_SCHEMES
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known));
+    if known && !rest.is_empty() {
+        Ok(location)
+    } else {
+        let shown: String = text.chars().take(80).collect();
+        Err(AttestationsError(format!(
+            "`{shown}` is no place to have evidence from: a location begins with one of {}",
+            LOCATION_SCHEMES
+                .map(|scheme| format!("{scheme}:"))
+                .join(" ")
+        )))
+    }
+}
+
 fn read(message: &Message, part: &str) -> Result<Vec<Attestation>, AttestationsError> {
     let Some(value) = message.at(&[part, "_meta", ATTESTATIONS_KEY]) else {
         return Ok(Vec::new());
@@ -96,11 +132,10 @@ fn decode(bytes: &[u8]) -> Result<Vec<Attestation>, AttestationsError> {
             Ok(Attestation {
                 kind: AttestationKind::new(entry.kind)?,
                 digest: AttestationDigest::parse(&entry.digest)?,
-                location: entry.location.map(Location::new).transpose()?,
+                location: entry.location.as_deref().map(location).transpose()?,
             })
         })
-        .collect::<Result<_, counterfoil_protocol::Failure>>()
-        .map_err(|failure| AttestationsError(failure.detail().to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -169,6 +204,48 @@ mod tests {
             large,
         ] {
             let error = of_parameters(&call(&bad)).unwrap_err();
+            assert_eq!(error.code(), "attestations_malformed", "{bad}");
+        }
+    }
+
+    #[test]
+    fn it_says_what_is_malformed() {
+        let (name, digits) = DIGEST.split_once(':').unwrap();
+        let upper = format!("{name}:{}", digits.to_uppercase());
+        for (digest, says) in [
+            (upper.as_str(), "lower-case hex"),
+            ("sha-256:e3b", "lower-case hex"),
+            ("sha-256:e3b0", "a sha-256 digest is not 2 bytes"),
+            ("SHA-256:e3b0", "begins with `sha-256:`"),
+            ("e3b0", "begins with `sha-256:`"),
+        ] {
+            let bad = format!(r#"[{{"kind":"urn:x","digest":"{digest}"}}]"#);
+            let said = of_parameters(&call(&bad)).unwrap_err().to_string();
+            assert!(said.contains(says), "{digest}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_location_is_where_something_is_fetched_or_looked_up() {
+        for good in [
+            "https://a.example/1",
+            "HTTP://a.example",
+            "ipfs://bafy",
+            "urn:uuid:1",
+        ] {
+            assert_eq!(location(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "file:///etc/passwd",
+            "vbscript:x",
+            "a.example/1",
+            "https:",
+            "https",
+            "https://a.example/ 1",
+        ] {
+            let error = location(bad).unwrap_err();
             assert_eq!(error.code(), "attestations_malformed", "{bad}");
         }
     }

@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum};
 use counterfoil_durable::file;
 use counterfoil_gateway::message::attestations::{self, ATTESTATIONS_KEY};
 use counterfoil_protocol::attestation::{Attestation, DigestAlgorithm};
-use counterfoil_protocol::names::Location;
 use serde_json::{Value, json};
 
 use super::kind;
@@ -75,9 +74,8 @@ pub(crate) fn run(command: &Digest) -> Result<Answer, Problem> {
         location: command
             .location
             .as_deref()
-            .map(Location::new)
-            .transpose()
-            .or_next("a location is a URI without blanks")?,
+            .map(attestations::location)
+            .transpose()?,
     };
     let list = attestations::encode(&[attestation]);
     let value: Value = serde_json::from_str(&list)?;
