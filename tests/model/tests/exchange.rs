@@ -6,8 +6,8 @@ use counterfoil_model::properties::Sometimes;
 use counterfoil_model::rules::{Bounds, Conduct, Restores};
 use counterfoil_model::statements::Party;
 
-/// The asking side may give up waiting.
-const ONE_CALL: Bounds = Bounds {
+/// One call, and the asking side may give up waiting.
+const PATIENT: Bounds = Bounds {
     patience: true,
     ..Bounds::ONE_CALL
 };
@@ -51,7 +51,7 @@ fn two_calls_and_a_crash() {
             requests: 2,
             crashes: 1,
             patience: false,
-            ..ONE_CALL
+            ..PATIENT
         },
         &[
             Sometimes::CallCompletes,
@@ -69,7 +69,7 @@ fn crashes_between_signing_and_writing() {
         Bounds {
             crashes: 2,
             pending: 1,
-            ..ONE_CALL
+            ..PATIENT
         },
         &[Sometimes::CallCompletes, Sometimes::GapFilled],
     );
@@ -84,7 +84,7 @@ fn batches_repeats_and_late_results() {
             batches: 1,
             repeats: 1,
             late_results: true,
-            ..ONE_CALL
+            ..PATIENT
         },
         &[Sometimes::CallCompletes, Sometimes::RepeatRefused],
     );
@@ -97,7 +97,7 @@ fn statements() {
         Bounds {
             crashes: 1,
             statements: 1,
-            ..ONE_CALL
+            ..PATIENT
         },
         &[Sometimes::CallCompletes, Sometimes::PeriodClosed],
     );
@@ -111,7 +111,7 @@ fn keys_that_change_in_order() {
             crashes: 1,
             rotations: 1,
             patience: false,
-            ..ONE_CALL
+            ..PATIENT
         },
         &[Sometimes::CallCompletes, Sometimes::GoesOnWithNewKey],
     );
@@ -123,7 +123,7 @@ fn denials() {
         "one call, denials",
         Bounds {
             denials: 1,
-            ..ONE_CALL
+            ..PATIENT
         },
         &[Sometimes::CallCompletes, Sometimes::RecordDenied],
     );
@@ -134,7 +134,7 @@ fn denials() {
 const BACKUP: Bounds = Bounds {
     restores: 1,
     rotations: 1,
-    ..ONE_CALL
+    ..PATIENT
 };
 
 #[test]
@@ -361,7 +361,7 @@ fn a_byzantine_asking_side() {
             places: 2,
             repeats: 1,
             crashes: 1,
-            ..ONE_CALL
+            ..PATIENT
         },
         &[Sometimes::ForkConvicted, Sometimes::RepeatRefused],
     );
@@ -376,7 +376,7 @@ fn a_byzantine_asked_side() {
             forged: 2,
             places: 2,
             crashes: 1,
-            ..ONE_CALL
+            ..PATIENT
         },
         &[Sometimes::ForkConvicted, Sometimes::CallCompletes],
     );
@@ -385,7 +385,7 @@ fn a_byzantine_asked_side() {
 const FORGED: Bounds = Bounds {
     forged: 2,
     places: 2,
-    ..ONE_CALL
+    ..PATIENT
 };
 
 #[test]
@@ -400,7 +400,7 @@ fn a_byzantine_asking_side_of_three_records() {
             Bounds {
                 forged: 3,
                 places,
-                ..ONE_CALL
+                ..PATIENT
             },
             &[
                 Sometimes::ForkConvicted,
