@@ -66,6 +66,8 @@ pub struct ChannelHeads {
     /// The last record of each of the counterparty's streams without a gap before it, ascending
     /// by key.
     pub received: Vec<Acknowledgement>,
+    /// The last record of each that came early and waits for those before it, ascending by key.
+    pub waiting: Vec<Acknowledgement>,
 }
 
 /// What an enforcer found when it started.
@@ -330,6 +332,7 @@ impl Enforcer {
                 Some(channel) => ChannelHeads {
                     sent: channel.sent(self.core.identity.kid),
                     received: channel.all_received(),
+                    waiting: channel.all_waiting(),
                 },
                 None => ChannelHeads::default(),
             }

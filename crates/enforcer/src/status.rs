@@ -76,6 +76,7 @@ impl Enforcer {
                         heads: ChannelHeads {
                             sent: channel.sent(own),
                             received: channel.all_received(),
+                            waiting: channel.all_waiting(),
                         },
                         unacknowledged: channel.unacknowledged().len(),
                         to_send: channel.waiting(),

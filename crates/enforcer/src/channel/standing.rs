@@ -6,7 +6,7 @@ use counterfoil_protocol::digest::{KeyThumbprint, RecordId};
 use counterfoil_protocol::numbers::ChannelSequence;
 use counterfoil_protocol::record::{Acknowledgement, Verdict};
 
-use super::{Channel, Gap, Unresolved};
+use super::{Ahead, Channel, Gap, Unresolved};
 
 impl Channel {
     /// How many of our requests have no outcome yet.
@@ -69,6 +69,20 @@ impl Channel {
                 ahead: ahead.len(),
             })
             .collect()
+    }
+
+    /// The last record of each of the counterparty's streams that waits for those before it,
+    /// ascending by key.
+    pub(crate) fn all_waiting(&self) -> Vec<Acknowledgement> {
+        let last = |(stream, ahead): (&KeyThumbprint, &BTreeMap<u64, Ahead>)| {
+            let (sequence, ahead) = ahead.last_key_value()?;
+            Some(Acknowledgement {
+                stream: *stream,
+                sequence: ChannelSequence::new(*sequence),
+                id: ahead.record.id(),
+            })
+        };
+        self.ahead.iter().filter_map(last).collect()
     }
 
     /// The number of the next record of one of the counterparty's streams.

@@ -193,7 +193,9 @@ fn compare(
     heads: &ChannelHeads,
 ) -> Result<(), Blocked> {
     let own = enforcer.kid();
-    let held = heads.received.iter().filter_map(Head::record);
+    // What came early is held too, though it is acknowledged to nobody.
+    let held = heads.received.iter().chain(&heads.waiting);
+    let held = held.filter_map(Head::record);
     for head in held.filter(|head| head.stream == own) {
         if !enforcer.has_sent(counterparty, head) {
             return Err(Blocked::CounterpartyDisagrees(format!(

@@ -149,6 +149,7 @@ impl Exchange {
         Ok(ChannelHeads {
             sent: heads.sent.map(Head::of),
             received: heads.received.into_iter().map(Head::of).collect(),
+            waiting: heads.waiting.into_iter().map(Head::of).collect(),
         })
     }
 }

@@ -16,6 +16,9 @@ pub struct ChannelHeads {
     pub sent: Option<Head>,
     /// The last record of each of the asking operator's streams without a gap before it.
     pub received: Vec<Head>,
+    /// The last record of each that came early and waits for those before it.
+    #[serde(default)]
+    pub waiting: Vec<Head>,
 }
 
 /// One record of a channel.

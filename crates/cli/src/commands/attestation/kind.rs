@@ -53,7 +53,12 @@ fn cycles_evidence(document: &Value) -> Result<String, Problem> {
         .iter()
         .all(|member| document.get(member).is_some_and(Value::is_string));
     match version {
-        Some(version) if complete && document["payload"][artifact].is_object() => {
+        Some(version)
+            if complete
+                && document["payload"]
+                    .get(artifact)
+                    .is_some_and(Value::is_object) =>
+        {
             Ok(version.to_owned())
         }
         _ => Err(Problem::new("not a CyclesEvidence envelope")
