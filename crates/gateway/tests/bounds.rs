@@ -16,7 +16,6 @@ mod world;
 
 use std::path::PathBuf;
 
-use counterfoil_enforcer::environment::Environment;
 use counterfoil_gateway::exchange::signature::{BodyDigest, Covered, Parameters, sign};
 use counterfoil_protocol::keys::SigningKey;
 use serde_json::{Value, json};
@@ -288,7 +287,7 @@ impl Push<'_> {
             body: Some(BodyDigest::of(self.body)),
         };
         let parameters = Parameters {
-            created: Environment::system().clock.now().seconds().get(),
+            created: world::signing_time(),
             kid: key(1).public().thumbprint(),
             nonce: self.nonce.to_owned(),
         };

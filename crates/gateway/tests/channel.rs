@@ -213,7 +213,7 @@ async fn ask(
         body: body.map(|body| BodyDigest::of(body.as_bytes())),
     };
     let parameters = Parameters {
-        created: environment.clock.now().seconds().get(),
+        created: world::signing_time(),
         kid: key.public().thumbprint(),
         nonce: nonce.iter().map(|byte| format!("{byte:02x}")).collect(),
     };

@@ -14,17 +14,19 @@
 mod world;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use counterfoil_enforcer::call::Envelope;
-use counterfoil_enforcer::environment::Environment;
+use counterfoil_enforcer::environment::{Clock, Environment};
 use counterfoil_gateway::exchange::signature::{Covered, Parameters, SignatureHeaders, sign};
 use counterfoil_gateway::exchange::{ExchangeClient, Signer};
 use counterfoil_protocol::keys::SigningKey;
+use counterfoil_protocol::numbers::UnixMillis;
 use counterfoil_protocol::receipt::Receipt;
 use counterfoil_protocol::record::{Body, UnverifiedRecord};
 use serde_json::{Value, json};
 use world::http::{post, tool_server};
-use world::{Operator, Running, call, key};
+use world::{Operator, Running, SetClock, call, key};
 
 #[test]
 fn play_tool_server() {
@@ -186,7 +188,7 @@ async fn only_requests_signed_by_a_known_key_for_this_place_and_time_are_answere
     let three = Three::start().await;
     three.call(1).await;
     let authority = three.far.address.to_string();
-    let now = Environment::system().clock.now().seconds().get();
+    let now = world::signing_time();
     let acme_key = key(1);
     let good = Request {
         authority: authority.clone(),
@@ -325,6 +327,91 @@ async fn only_requests_signed_by_a_known_key_for_this_place_and_time_are_answere
     three.far.stop().await;
 }
 
+/// Nonces are in memory: what was signed before a start may have been answered then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_answered_is_not_answered_again_after_a_restart() {
+    const START: u64 = 1_800_000_000;
+    let acme = Operator::new("acme.example", 1);
+    let clock = Arc::new(SetClock(AtomicU64::new(START)));
+    let globex = Operator::with_clock("globex.example", 2, Arc::clone(&clock));
+    globex.knows(&acme);
+    let acme_key = key(1);
+    let signed = |created, nonce| Request {
+        authority: "globex.example".to_owned(),
+        key: &acme_key,
+        created,
+        nonce,
+        path: "/exchange/v1/channel",
+        query: "",
+    };
+    let start = || Running::with_exchange(&globex, "url = \"http://globex.example\"\n");
+    let ask = async |at: &Running, request: Request<'_>| {
+        let to = at.address.to_string();
+        request.send_as(&to, "globex.example", |_| ()).await
+    };
+    let answered = (200, String::new());
+    let stale = (401, "request_stale".to_owned());
+
+    let first = start().await;
+    clock.0.store(START + 1, Ordering::SeqCst);
+    let replayed = signed(START + 1, "a");
+    assert_eq!(ask(&first, replayed.clone()).await, answered);
+    assert_eq!(
+        ask(&first, replayed.clone()).await,
+        (401, "request_replayed".to_owned())
+    );
+    first.stop().await;
+
+    // It starts again, even in the same second.
+    let second = start().await;
+    assert_eq!(ask(&second, replayed.clone()).await, stale);
+    assert_eq!(ask(&second, signed(START + 1, "b")).await, stale);
+    clock.0.store(START + 2, Ordering::SeqCst);
+    assert_eq!(ask(&second, replayed).await, stale);
+    assert_eq!(ask(&second, signed(START + 2, "c")).await, answered);
+    // A clock that is three seconds behind costs its operator three seconds, and no more.
+    clock.0.store(START + 4, Ordering::SeqCst);
+    assert_eq!(ask(&second, signed(START + 1, "d")).await, stale);
+    clock.0.store(START + 5, Ordering::SeqCst);
+    assert_eq!(ask(&second, signed(START + 2, "e")).await, answered);
+    second.stop().await;
+}
+
+/// Our own client asks again: here in the second of the start, by clocks that agree.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_signs_again_what_was_signed_before_the_start() {
+    let acme = Operator::new("acme.example", 1);
+    let now = world::signing_time() - 1;
+    let clock = Arc::new(SetClock(AtomicU64::new(now)));
+    let globex = Operator::with_clock("globex.example", 2, clock);
+    globex.knows(&acme);
+    let running = Running::with_exchange(&globex, "").await;
+    let signer = Signer::Enforcer(acme.enforcer.clone());
+    let endpoint = format!("http://{}/exchange/v1", running.address);
+    let mut environment = Environment::system();
+    environment.clock = Arc::new(SecondsPass(AtomicU64::new(now)));
+    let client = ExchangeClient::new(globex.name.clone(), &endpoint, signer, environment);
+    assert_eq!(client.unwrap().channel().await.unwrap().received, []);
+
+    // Once: whose clock stands still is told why.
+    let mut environment = Environment::system();
+    environment.clock = Arc::new(SetClock(AtomicU64::new(now)));
+    let signer = Signer::Enforcer(acme.enforcer.clone());
+    let client = ExchangeClient::new(globex.name.clone(), &endpoint, signer, environment);
+    let error = client.unwrap().channel().await.unwrap_err().to_string();
+    assert!(error.contains("request_stale"), "{error}");
+    running.stop().await;
+}
+
+/// A clock that is a second later each time it is asked.
+struct SecondsPass(AtomicU64);
+
+impl Clock for SecondsPass {
+    fn now(&self) -> UnixMillis {
+        UnixMillis::new(self.0.fetch_add(1, Ordering::SeqCst) * 1000)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_numbers_and_nothing_else() {
     let three = Three::start().await;
@@ -337,7 +424,7 @@ async fn pages_are_numbers_and_nothing_else() {
         let request = Request {
             authority: authority.clone(),
             key: &acme_key,
-            created: Environment::system().clock.now().seconds().get(),
+            created: world::signing_time(),
             nonce: &format!("page-{index}"),
             path: "/exchange/v1/records",
             query,

@@ -17,6 +17,9 @@ use super::signature::{self, BodyDigest, Covered, SignatureError};
 /// How long a request waits for newer manifests.
 const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The code for a request that was signed before we started.
+pub(super) const REQUEST_STALE: &str = "request_stale";
+
 const DIGEST: SignatureError = SignatureError::Malformed("`Content-Digest`");
 
 impl Exchange {
@@ -85,6 +88,13 @@ impl Exchange {
                     now.abs_diff(parameters.created),
                     self.freshness.as_secs()
                 ),
+            ));
+        }
+        // The nonces of an earlier run are gone: what may have been answered then is not answered.
+        if parameters.created <= self.started {
+            return Err(Refusal::unauthorized(
+                REQUEST_STALE,
+                "the request was signed before this gateway started; sign it again".to_owned(),
             ));
         }
         let (operator, key) = self.signer(parameters.kid)?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use counterfoil_enforcer::Enforcer;
 use counterfoil_enforcer::call::Envelope;
 use counterfoil_enforcer::environment::Environment;
@@ -12,9 +13,10 @@ use counterfoil_protocol::keys::SigningKey;
 use counterfoil_protocol::names::OperatorName;
 use counterfoil_protocol::receipt::LoggedManifest;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
+use super::authenticate::REQUEST_STALE;
 use super::signature::{BodyDigest, Covered, Parameters, sign};
 use super::wire::{ChannelHeads, Manifests, Problem, Receipts, Records, decode};
 use crate::error::GatewayError;
@@ -25,6 +27,21 @@ use crate::http::upstream;
 const LIMIT: Duration = Duration::from_secs(30);
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Signatures state whole seconds: after one, a new one differs from one made now.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An answer that is no success.
+struct Refused {
+    status: StatusCode,
+    problem: Option<Problem>,
+}
+
+impl Refused {
+    fn code(&self) -> Option<&str> {
+        self.problem.as_ref().map(|problem| problem.code.as_str())
+    }
+}
 
 /// Who signs requests.
 #[derive(Clone)]
@@ -228,6 +245,7 @@ impl ExchangeClient {
             .map_err(|error| self.error(format!("its answer is malformed: {error}")))
     }
 
+    /// Sends a request, and once more if the other side has started since it was signed.
     async fn send(
         &self,
         method: Method,
@@ -235,6 +253,37 @@ impl ExchangeClient {
         query: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, GatewayError> {
+        let body = body.map(Bytes::from);
+        let mut refused = match self.send_once(&method, name, query, body.clone()).await? {
+            Ok(answer) => return Ok(answer),
+            Err(refused) => refused,
+        };
+        if refused.code() == Some(REQUEST_STALE) {
+            tokio::time::sleep(SECOND).await;
+            refused = match self.send_once(&method, name, query, body).await? {
+                Ok(answer) => return Ok(answer),
+                Err(refused) => refused,
+            };
+        }
+        if refused.code() == Some("not_sealed") {
+            return Err(GatewayError::NotSealed {
+                operator: self.operator.to_string(),
+            });
+        }
+        let Refused { status, problem } = refused;
+        Err(self.error(match problem {
+            Some(problem) => format!("{} ({}, status {status})", problem.detail, problem.code),
+            None => format!("status {status}"),
+        }))
+    }
+
+    async fn send_once(
+        &self,
+        method: &Method,
+        name: &str,
+        query: &str,
+        body: Option<Bytes>,
+    ) -> Result<Result<Vec<u8>, Refused>, GatewayError> {
         let mut url = self.endpoint.clone();
         url.set_path(&format!(
             "{}/{name}",
@@ -272,7 +321,7 @@ impl ExchangeClient {
         }
         let mut request = self
             .http
-            .request(method, url)
+            .request(method.clone(), url)
             .headers(headers)
             .timeout(LIMIT);
         if let Some(body) = body {
@@ -295,19 +344,12 @@ impl ExchangeClient {
             answer.extend_from_slice(&chunk);
         }
         if status.is_success() {
-            return Ok(answer);
+            return Ok(Ok(answer));
         }
-        Err(
-            self.error(match serde_json::from_slice::<Problem>(&answer) {
-                Ok(problem) if problem.code == "not_sealed" => {
-                    return Err(GatewayError::NotSealed {
-                        operator: self.operator.to_string(),
-                    });
-                }
-                Ok(problem) => format!("{} ({}, status {status})", problem.detail, problem.code),
-                Err(_) => format!("status {status}"),
-            }),
-        )
+        Ok(Err(Refused {
+            status,
+            problem: serde_json::from_slice(&answer).ok(),
+        }))
     }
 
     fn error(&self, detail: String) -> GatewayError {

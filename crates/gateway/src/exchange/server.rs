@@ -46,6 +46,8 @@ pub(crate) struct Exchange {
     manifests: PathBuf,
     pub(super) addresses: Addresses,
     pub(super) freshness: Duration,
+    /// When it began to answer, in seconds. What was answered before that is not remembered.
+    pub(super) started: u64,
     /// Of each stream that is served here, by its key.
     indexes: Mutex<HashMap<KeyThumbprint, Arc<ChannelIndex>>>,
     pushed: Pushed,
@@ -63,6 +65,7 @@ impl Exchange {
         Self {
             indexes: Mutex::default(),
             pushed,
+            started: enforcer.environment().clock.now().seconds().get(),
             enforcer,
             manifests,
             addresses,

@@ -6,6 +6,7 @@ pub mod http;
 use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use counterfoil_enforcer::contract::ContractSettings;
 use counterfoil_enforcer::environment::{Clock, Environment};
@@ -92,6 +93,13 @@ impl Operator {
     pub fn out_of_time(name: &str, seed: u8) -> Self {
         let mut environment = Environment::system();
         environment.clock = Arc::new(Stopped(environment.clock.now()));
+        Self::in_environment(name, seed, 0, environment)
+    }
+
+    /// With a clock that the test sets.
+    pub fn with_clock(name: &str, seed: u8, clock: Arc<SetClock>) -> Self {
+        let mut environment = Environment::system();
+        environment.clock = clock;
         Self::in_environment(name, seed, 0, environment)
     }
 
@@ -213,6 +221,21 @@ fn trust() -> Trust {
         text.push_str(&format!("operator {vkey}\n"));
     }
     Trust::parse(text.as_bytes()).unwrap()
+}
+
+/// A time for a request to the exchange API that is after the start of any gateway here: the second
+/// of a start does not count.
+pub fn signing_time() -> u64 {
+    Environment::system().clock.now().seconds().get() + 1
+}
+
+/// A clock that the test sets, in seconds.
+pub struct SetClock(pub AtomicU64);
+
+impl Clock for SetClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis::new(self.0.load(Ordering::SeqCst) * 1000)
+    }
 }
 
 struct Stopped(UnixMillis);

@@ -79,7 +79,7 @@ impl Denied<'_> {
                 attestations: Vec::new(),
             }),
         };
-        let mut judge = Judge::new(BTreeMap::from([(policy_set.to_string(), set)]));
+        let mut judge = Judge::new(vec![set]);
         let key = SigningKey::from_seed(&[1; 32].into()).unwrap();
         let decided = decided(&record, vec![&disclosure]).unwrap();
         let followed = judge.decide_again(key.public().thumbprint(), &decided);
