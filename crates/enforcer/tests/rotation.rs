@@ -271,3 +271,30 @@ fn a_revoked_key_decides_nothing() {
     acme.set_key_lost(None);
     let _ = allowed(spend(&acme)).complete(succeeded()).unwrap();
 }
+
+/// The stream of a clock that was far ahead cannot go back; the next one begins with the right time.
+#[test]
+fn a_rotation_is_the_way_out_after_the_clock_was_far_ahead() {
+    let world = World::new();
+    let mut home = Home::new(&world, ACME);
+    let acme = home.open(&world).unwrap();
+    world.clock.set(support::NOW + 86_400_000);
+    let asked = call("read", PARAMETERS);
+    let pending = acme.authorize(&asked, &local()).unwrap();
+    drop(pending.wait().unwrap());
+    world.clock.set(support::NOW);
+    let refused = acme.authorize(&asked, &local()).unwrap_err();
+    assert_eq!(refused.code(), "clock_behind");
+
+    home.rotate(&world, Some(acme));
+    let acme = home.open(&world).unwrap();
+    drop(allowed(
+        acme.authorize(&asked, &local()).unwrap().wait().unwrap(),
+    ));
+    acme.close().unwrap();
+    let times: Vec<u64> = records(&home.journal())
+        .iter()
+        .map(|record| record.time.get())
+        .collect();
+    assert!(times.iter().all(|time| *time == support::NOW), "{times:?}");
+}
