@@ -33,9 +33,12 @@ fn play_tool_server() {
     world::play_tool_server();
 }
 
-/// Bodies and the header of extensions, as they came.
+/// A body and the header of extensions.
+type Came = (String, Option<String>);
+
+/// What came, as it came.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<(String, Option<String>)>>>);
+struct Seen(Arc<Mutex<Vec<Came>>>);
 
 impl Seen {
     fn note(&self, headers: &HeaderMap, body: &[u8]) {
@@ -45,7 +48,7 @@ impl Seen {
         self.0.lock().unwrap().push((body, extensions));
     }
 
-    fn all(&self) -> Vec<(String, Option<String>)> {
+    fn all(&self) -> Vec<Came> {
         self.0.lock().unwrap().clone()
     }
 

@@ -443,9 +443,8 @@ async fn what_can_be_read_in_two_ways_is_refused_and_nothing_is_forwarded() {
         ),
         (post("Content-Length: 9000000\r\n", ""), "message_too_long"),
         (
-            format!(
-                "GET /http/orders/a HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
-            ),
+            "GET /http/orders/a HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+                .to_owned(),
             "host_not_allowed",
         ),
     ];

@@ -182,7 +182,7 @@ mod tests {
             r#"[{{"kind":"urn:x","digest":"{DIGEST}","location":"https://{}"}}]"#,
             "a".repeat(2041)
         );
-        let large = format!("[{}]", vec![long.trim_matches(['[', ']']); 4].join(","));
+        let large = format!("[{}]", [long.trim_matches(['[', ']']); 4].join(","));
         for bad in [
             "null".to_owned(),
             "[]".to_owned(),

@@ -179,10 +179,10 @@ fn no_contract_or_another_one_is_outside() {
 
     // Nothing was needed before the contract began, nor in the direction that has none.
     let early = terms(|clauses| clauses.begins = UnixMillis::new(START * 1000 + 60_000));
-    let line = judged(&conversation, &said, "contract", early, None);
+    let line = judged(&said, "contract", early, None);
     assert_eq!(line.class, Class::Matched, "{}", line.sentence);
     let opposite = terms(|clauses| std::mem::swap(&mut clauses.asking, &mut clauses.asked));
-    let line = judged(&conversation, &said, "contract", opposite, None);
+    let line = judged(&said, "contract", opposite, None);
     assert_eq!(line.class, Class::Matched, "{}", line.sentence);
 }
 
