@@ -166,7 +166,7 @@ fn every_event_state_and_reason_occurs_in_a_conversation() {
     let reasons = said(11);
     let mcp = read("spec/6-mcp.md");
     let answers = mcp
-        .split("| what is wrong with the answer | reason |")
+        .split("| what is wrong with the answer, in this order | reason |")
         .nth(1);
     let answers = answers.unwrap().split("\n\n").next().unwrap();
     let checks = mcp.split("## 5. Checks on arrival").nth(1).unwrap();
