@@ -119,7 +119,7 @@ pub(crate) fn text(report: &Report) -> String {
             },
             match report.keys_known_to_size {
                 Some(size) => format!("known up to log size {size}"),
-                None => "as the newest manifest in the receipt says".to_owned(),
+                None => "not revoked by the newest manifest in the receipt".to_owned(),
             }
         );
     }
