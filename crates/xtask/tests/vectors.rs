@@ -180,6 +180,8 @@ fn every_event_state_and_reason_occurs_in_a_conversation() {
         .flat_map(|cell| cell.split('`').skip(1).step_by(2))
         .collect();
     wanted.extend(["too_many_refusals", "channel_unacknowledged"]);
+    // A conversation is of records: what a result says of itself is read in the message.
+    wanted.remove("attestations_malformed");
     assert!(wanted.len() > 18, "{wanted:?}");
     let without: Vec<&&str> = wanted
         .iter()
