@@ -180,20 +180,37 @@ fn relay(target: SocketAddr, passed: Passed) -> SocketAddr {
                 (server, client, false),
             ] {
                 let passed = Arc::clone(&passed);
-                thread::spawn(move || copy(from, to, there, &passed));
+                let hosts = [address.to_string(), target.to_string()];
+                thread::spawn(move || copy(from, to, there, &passed, &hosts));
             }
         }
     });
     address
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, there: bool, passed: &Passed) {
+/// Copies bytes. A gateway answers only under its own name: the one in the requests is exchanged.
+fn copy(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    there: bool,
+    passed: &Passed,
+    [relay, target]: &[String; 2],
+) {
+    assert_eq!(relay.len(), target.len(), "ports of five digits");
     let mut buffer = vec![0; 65_536];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         {
             let mut passed = passed.lock().unwrap();
             let kept = if there { &mut passed.0 } else { &mut passed.1 };
             kept.extend_from_slice(&buffer[..read]);
+        }
+        if there {
+            let host = buffer[..read]
+                .windows(relay.len())
+                .position(|window| window == relay.as_bytes());
+            if let Some(at) = host {
+                buffer[at..at + relay.len()].copy_from_slice(target.as_bytes());
+            }
         }
         if to.write_all(&buffer[..read]).is_err() {
             break;

@@ -130,6 +130,11 @@ impl World {
     fn configure(&self, home: &str, server: &str) {
         let path = self.path(home).join("operator.toml");
         let before = fs::read_to_string(&path).unwrap();
+        // The agents' side is there only while its agent is, and no disk is set back here.
+        let before = before.replace(
+            "[gateway]\n",
+            "[gateway]\nsilent_counterparties = \"pass_over\"\ncounterparty_seconds = 0\n",
+        );
         let after = format!("{before}\n[[servers]]\nname = \"echo\"\n{server}");
         fs::write(&path, after).unwrap();
     }
