@@ -415,7 +415,15 @@ fn a_snapshot_that_the_file_cannot_tell_is_told_by_the_counterparty() {
     for (file, bytes) in files.iter().zip(old) {
         fs::write(world.path("acme").join(file), bytes).unwrap();
     }
+    // While nobody says what was lost, nothing is signed; when somebody does, it never is.
+    world.kill("globex");
     world.start_process("acme");
+    let state = ["channel", "statement", "--home", "acme"];
+    let said = world.run(&[&state[..], &["--with", "globex.example"]].concat());
+    assert_eq!(said.code, Some(2), "{:#}", said.json);
+    let told = said.stderr + &said.json.to_string();
+    assert!(told.contains("counterparties_unconfirmed"), "{told}");
+    world.start_process("globex");
     refused_soon(&world, "counterparty_disagrees");
 }
 
